@@ -1,0 +1,90 @@
+# `make` lists what can be asked for. A preset PYTHON is used as it is; otherwise .venv is built from constraints.txt.
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.DEFAULT_GOAL := help
+
+PROFILE ?= teach
+ALL := $(sort $(basename $(notdir $(wildcard notebooks/[0-9][0-9]_*.py))))
+NOTEBOOKS ?= $(ALL)
+ifneq ($(filter-out $(ALL),$(NOTEBOOKS)),)
+$(error no such notebook: $(filter-out $(ALL),$(NOTEBOOKS)); there are: $(ALL))
+endif
+
+BUILD := $(or $(SCIMF_BUILD),build)
+FIGURES := $(or $(SCIMF_FIGURES),figures)
+RESULTS := $(or $(SCIMF_RESULTS),results)
+STAMPS := $(BUILD)/stamps/$(PROFILE)
+
+ifdef PYTHON
+ENV :=
+else
+PYTHON := .venv/bin/python
+ENV := .venv/installed
+endif
+EXECUTE = $(PYTHON) -m scimf.execute
+
+.PHONY: help figures test publish notebooks html data student clean lock lint times check-figures test-unit
+help: ## this list
+	@sed -nE 's/^([a-z]+):[^#]*## (.*)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
+	@echo 'Options: PROFILE=smoke|teach|paper (default teach), NOTEBOOKS="03_train 04_evaluate" (default all)'
+
+# Everyday ---------------------------------------------------------------------------------------------------------
+
+figures: $(NOTEBOOKS:%=$(STAMPS)/%) ## run the notebooks that are not up to date: figures/<profile>, results/<profile>
+	@$(EXECUTE) summary --profile $(PROFILE)
+
+test: lint ## check style, run the unit tests and every notebook under smoke
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q -n 2 --dist loadfile
+
+publish: $(ENV) ## copy a complete run into figures/published, results/published and the .ipynb pairs
+	$(EXECUTE) publish --profile $(PROFILE)
+
+notebooks: $(ENV) ## bring each .ipynb in step with its .py
+	$(EXECUTE) pairs
+
+html: $(ENV) ## render the notebooks to build/html
+	$(EXECUTE) html --profile $(PROFILE)
+
+data: $(ENV) ## fetch the real data sets, check those that are there
+	$(EXECUTE) data
+
+student: $(ENV) ## write build/student: notebooks without solutions
+	$(EXECUTE) student
+
+clean: ## remove what your own runs made (not .venv, not the data)
+	rm -rf $(BUILD) $(foreach p,smoke teach paper,$(FIGURES)/$(p) $(RESULTS)/$(p))
+
+# Which notebook reads whose files -----------------------------------------------------------------------------------
+
+$(STAMPS)/04_evaluate: $(STAMPS)/03_train
+$(STAMPS)/05_interactions: $(STAMPS)/03_train
+
+$(STAMPS)/%: notebooks/%.py notebooks/profiles.toml constraints.txt $(wildcard scimf/*.py scimf/*.mplstyle) | $(ENV)
+	@$(EXECUTE) run $* --profile $(PROFILE)
+	@mkdir -p $(@D)
+	@touch $@
+
+# Maintenance --------------------------------------------------------------------------------------------------------
+
+lint: $(ENV)
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+
+test-unit: $(ENV)
+	$(PYTHON) -m pytest -q --ignore tests/test_notebooks_run.py
+
+times check-figures: $(ENV)
+	@$(EXECUTE) $@
+
+# The environment of the last green run, exactly; without local suffixes such as +cpu, so that any machine finds them.
+lock: $(ENV)
+	$(PYTHON) -m pip freeze --exclude-editable | sed -E 's/\+[A-Za-z0-9.]+$$//' | grep -v '^scimf\b' > constraints.txt.new
+	mv constraints.txt.new constraints.txt
+
+# The stamp is written last; without it a half-built environment is built anew.
+.venv/installed: pyproject.toml constraints.txt
+	if [ -f $@ ]; then rm $@; else python3 -m venv --clear .venv; fi
+	.venv/bin/python -m pip install -q -c constraints.txt -e '.[notebooks,dev]'
+	touch $@

@@ -1,0 +1,37 @@
+"""Learn how a population of cells moves between snapshots, and who moves whom.
+
+Companion to scIMF (interacting mean-field neural SDE) and scLDM. Names below load their module on first use, so that
+``import scimf`` is quick and a machine with torch, torchsde and POT alone can train.
+"""
+
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0"
+
+_WHERE = {
+    "load": "datasets",
+    "hold_out": "preprocess",
+    "fit_space": "preprocess",
+    "SDEConfig": "sde",
+    "published": "sde",
+    "widened_twin": "sde",
+    "fit": "train",
+    "fit_many": "train",
+    "evaluate": "evaluate",
+    "interval": "evaluate",
+    "velocity": "interpret",
+    "influence": "interpret",
+    "start_notebook": "notebook",
+}
+__all__ = sorted([*_WHERE, "__version__"])
+
+
+def __getattr__(name: str) -> Any:
+    if name in _WHERE:
+        return getattr(import_module(f"scimf.{_WHERE[name]}"), name)
+    raise AttributeError(f"module 'scimf' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,163 @@
+"""One function per panel: arrays in, ``Axes`` out; no computing, no saving."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+plt.style.use(Path(__file__).with_name("scimf.mplstyle"))
+
+#: Okabe & Ito, in the order of the style file; then darker steps for sets with more than eight types.
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442", "#7F7F7F", "#8C564B")
+#: The same colour for the same method in every figure.
+METHOD_COLOURS = {
+    "floor": "#7F7F7F",
+    "copy_previous": "#E69F00",
+    "mixture": "#CC79A7",
+    "ot_interpolation": "#56B4E9",
+    "other_populations": "#F0E442",
+    "no_interaction": "#D55E00",
+    "scimf": "#0072B2",
+    "attention": "#009E73",
+}
+#: How methods and losses are called in figures and tables.
+METHOD_LABELS = {
+    "floor": "floor (real vs real)",
+    "copy_previous": "copy previous",
+    "mixture": "neighbour mixture",
+    "ot_interpolation": "OT interpolation",
+    "other_populations": "other populations",
+    "no_interaction": "no interaction",
+    "scimf": "scIMF (additive)",
+    "attention": "scIMF (attention)",
+    "energy": "energy distance",
+    "sinkhorn": "Sinkhorn (published)",
+    "ot": "exact OT",
+    "debiased_ot": "debiased OT",
+}
+
+
+def type_colours(names: Sequence[str]) -> dict[str, str]:
+    """One colour per cell type, decided by its sorted position."""
+    return {name: PALETTE[k % len(PALETTE)] for k, name in enumerate(sorted(names))}
+
+
+def cells_by_time(ax: Axes, xy: np.ndarray, time: np.ndarray, *, unit: str, labels: tuple[str, str]) -> Axes:
+    """Scatter of (cells, 2), coloured by real time, in random order so that no time hides another."""
+    order = np.random.default_rng(0).permutation(len(xy))
+    points = ax.scatter(*xy[order].T, c=time[order], s=2, cmap="viridis", linewidths=0, rasterized=True)
+    ax.figure.colorbar(points, ax=ax, label=f"time ({unit})", shrink=0.8)
+    return _coordinates(ax, labels)
+
+
+def cells_by_type(
+    ax: Axes,
+    xy: np.ndarray,
+    types: np.ndarray,
+    *,
+    labels: tuple[str, str],
+    legend: bool = True,
+    colours: dict | None = None,
+) -> Axes:
+    """Scatter of (cells, 2), coloured by cell type."""
+    colours = colours or type_colours(list(set(types)))
+    order = np.random.default_rng(0).permutation(len(xy))
+    ax.scatter(*xy[order].T, c=[colours[t] for t in types[order]], s=2, linewidths=0, rasterized=True)
+    if legend:
+        for name in sorted(set(types)):
+            ax.plot([], [], "o", ms=3, color=colours[name], label=name)
+        ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), handletextpad=0.1)
+    return _coordinates(ax, labels)
+
+
+def predicted_and_observed(
+    ax: Axes, observed: np.ndarray, predicted: np.ndarray | None, *, labels: tuple[str, str], title: str, colour: str
+) -> Axes:
+    """Observed cells in grey, predicted ones in colour on top; (cells, 2) each."""
+    ax.scatter(*observed.T, s=3, color="0.75", linewidths=0, rasterized=True)
+    if predicted is not None:
+        ax.scatter(*predicted.T, s=3, color=colour, alpha=0.5, linewidths=0, rasterized=True)
+    ax.set_title(title, loc="left")
+    return _coordinates(ax, labels)
+
+
+def _coordinates(ax: Axes, labels: tuple[str, str]) -> Axes:
+    ax.set(xlabel=labels[0], ylabel=labels[1], xticks=[], yticks=[])
+    return ax
+
+
+def arrows(
+    ax: Axes,
+    xy: np.ndarray,
+    uv: np.ndarray,
+    *,
+    background: np.ndarray,
+    colours,
+    labels: tuple[str, str],
+    scale: float | None = None,
+) -> Axes:
+    """Velocity arrows (cells, 2) at (cells, 2) over all cells in grey."""
+    ax.scatter(*background.T, s=2, color="0.85", linewidths=0, rasterized=True)
+    ax.quiver(*xy.T, *uv.T, color=colours, angles="xy", scale_units="xy", scale=scale, width=0.005)
+    return _coordinates(ax, labels)
+
+
+def loss_curves(ax: Axes, curves: Mapping[str, Sequence[Sequence[float]]], *, ylabel: str, window: int = 20) -> Axes:
+    """One line per seed, one colour per method, smoothed by a running mean."""
+    for name, runs in curves.items():
+        for k, run in enumerate(runs):
+            width = max(1, min(window, len(run) // 4))
+            smooth = np.convolve(run, np.ones(width) / width, mode="valid")
+            label = METHOD_LABELS.get(name, name) if k == 0 else None
+            ax.plot(np.arange(len(smooth)) + width, smooth, color=METHOD_COLOURS.get(name), lw=0.9, label=label)
+    ax.set(xlabel="optimiser step", ylabel=ylabel)
+    ax.legend()
+    return ax
+
+
+def scores(ax: Axes, table: pd.DataFrame, *, xlabel: str, floor: float | None = None) -> Axes:
+    """Dots with 95 % intervals, one row per method; ``table``: index method, columns mean and (optional) lo, hi."""
+    for k, (method, row) in enumerate(table[::-1].iterrows()):
+        colour = METHOD_COLOURS.get(method, "black")
+        if "lo" in row and np.isfinite(row["lo"]):
+            ax.plot([row["lo"], row["hi"]], [k, k], color=colour, lw=1.5)
+        ax.plot(row["mean"], k, "o", ms=4, color=colour, mec="black", mew=0.3)
+    ax.set(yticks=range(len(table)), yticklabels=[METHOD_LABELS.get(m, m) for m in table.index[::-1]], xlabel=xlabel)
+    if floor is not None:
+        ax.axvline(floor, color=METHOD_COLOURS["floor"], lw=0.8, ls="--", zorder=0)
+    ax.set_ylim(-0.6, len(table) - 0.4)
+    return ax
+
+
+def pair_matrix(
+    ax: Axes, values: pd.DataFrame, *, label: str, truth: np.ndarray | None = None, signed: bool = True
+) -> Axes:
+    """Receiver x sender heat map; true edges, where known, are framed (solid: pull, dashed: push)."""
+    array = values.to_numpy()
+    limit = float(np.nanmax(np.abs(array))) or 1.0
+    image = ax.imshow(array, cmap="RdBu_r" if signed else "viridis", vmin=-limit if signed else 0, vmax=limit)
+    ax.set(xticks=range(len(values)), yticks=range(len(values)), xlabel="sender", ylabel="receiver")
+    rotate = max(len(str(c)) for c in values.columns) > 3
+    ax.set_xticklabels(values.columns, rotation=90 if rotate else 0)
+    ax.set_yticklabels(values.index)
+    ax.spines[:].set_visible(False)
+    ax.tick_params(length=0)
+    for a in range(len(values)):
+        for b in range(len(values)):
+            if truth is not None and truth[a, b]:
+                style = "-" if truth[a, b] > 0 else ":"
+                ax.add_patch(plt.Rectangle((b - 0.45, a - 0.45), 0.9, 0.9, fill=False, lw=1.4, ls=style))
+    ax.figure.colorbar(image, ax=ax, label=label, shrink=0.8)
+    return ax
+
+
+def agreement(ax: Axes, x: np.ndarray, y: np.ndarray, *, xlabel: str, ylabel: str) -> Axes:
+    """Scatter of two equal-sized sets of numbers with the diagonal."""
+    lo, hi = float(min(x.min(), y.min())), float(max(x.max(), y.max()))
+    ax.plot([lo, hi], [lo, hi], color="0.6", lw=0.8, zorder=0)
+    ax.scatter(x, y, s=3, linewidths=0, alpha=0.4, rasterized=True)
+    ax.set(xlabel=xlabel, ylabel=ylabel)
+    return ax

@@ -1,0 +1,414 @@
+r"""The interacting neural SDE.
+
+For the cells :math:`x_1, \dots, x_N` of one population with law :math:`\mu` and relative density :math:`s`,
+
+.. math:: \mathrm{d}x_i = \bigl[f_\text{own}(x_i) + f_\text{heard}(x_i, \mu, s)\bigr]\,\mathrm{d}t
+          + \sigma(x_i)\,\mathrm{d}W_i .
+
+Shapes: several populations are one batch, ``x`` (groups, cells, dim) with ``mask`` (groups, cells) that is ``False`` on
+padding and ``density`` (groups,). Cells hear only their own group, and never themselves. Derived in notebook 02.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+
+import torch
+import torchsde
+from torch import nn
+from torch.nn import functional as F
+
+Mask = torch.Tensor | None
+INTERACTIONS = ("additive", "attention", "none")
+DIFFUSIONS = ("constant", "per_dimension", "state")
+ACTIVATIONS = {"leaky_relu": nn.LeakyReLU, "silu": nn.SiLU}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SDEConfig:
+    """Every setting of a fit. The defaults are the recommended configuration; :func:`published` is the paper's."""
+
+    interaction: str = "additive"  #: "additive", "attention" (published) or "none"
+    hidden: tuple[int, ...] = (64, 64)  #: hidden layers of the own drift
+    activation: str = "silu"  #: "silu" or "leaky_relu" (published)
+    rank: int = 8  #: signals in the additive interaction
+    hidden_interaction: int = 64  #: hidden layer of receivers and senders in the additive interaction
+    heads: int = 2  #: attention heads
+    layers: int = 1  #: attention blocks, chained without residuals
+    dropout: float = 0.0  #: on attention weights, training only
+    diffusion: str = "constant"  #: "constant", "per_dimension" (learned) or "state" (learned)
+    sigma: float = 0.1  #: constant, or start of the learned diffusion; model units per square root of model time
+    time: str = "real"  #: "real" (model time 1 = median gap between times) or "index" (rank of the time, published)
+    start: str = "segment"  #: each interval from its own observed snapshot, or one roll-out from "t0" (published)
+    dt: float = 0.2  #: largest Euler-Maruyama step, in model time
+    rescale: bool = True  #: centre, and divide all coordinates by one number (their mean s.d.); False: published
+    loss: str = "energy"  #: "energy", "ot", "debiased_ot" or "sinkhorn" (published)
+    data_weight: float = 1.0  #: lambda of the paper, weight of the loss between clouds
+    kinetic_weight: float = 0.0  #: weight of the mean kinetic energy per unit of time; 1 in the published code
+    batch_cells: int = 128  #: simulated cells per group and step
+    target_cells: int | None = 256  #: observed cells per group and step; None: all of them (published)
+    batch_groups: int | None = 16  #: groups (population x interval) per step; None: all of them
+    steps: int = 400  #: optimiser steps
+    lr: float = 3e-3  #: Adam step size
+    schedule: str = "cosine"  #: "cosine" to zero, or "step": x 0.9 every 100 steps (published)
+    clip: float = 1.0  #: largest global gradient norm; 0.1 in the published code
+
+    def __post_init__(self) -> None:
+        """Refuse what would fail later, naming the setting and its choices."""
+        choices = {
+            "interaction": INTERACTIONS,
+            "activation": tuple(ACTIVATIONS),
+            "diffusion": DIFFUSIONS,
+            "time": ("real", "index"),
+            "start": ("segment", "t0"),
+            "loss": ("energy", "ot", "debiased_ot", "sinkhorn"),
+            "schedule": ("cosine", "step"),
+        }
+        for key, allowed in choices.items():
+            if getattr(self, key) not in allowed:
+                raise ValueError(f"SDEConfig.{key}: expected one of {allowed}, got {getattr(self, key)!r}")
+        for key in ("rank", "heads", "layers", "batch_cells", "steps", "dt", "lr", "sigma"):
+            if not getattr(self, key) > 0:
+                raise ValueError(f"SDEConfig.{key}: expected a positive number, got {getattr(self, key)!r}")
+        object.__setattr__(self, "hidden", tuple(self.hidden))
+
+    def to_dict(self) -> dict:
+        """Plain values, for checkpoints and records."""
+        return asdict(self) | {"hidden": list(self.hidden)}
+
+    @classmethod
+    def from_dict(cls, values: dict) -> "SDEConfig":
+        """Inverse of :meth:`to_dict`; unknown keys are an error."""
+        unknown = set(values) - {f.name for f in fields(cls)}
+        if unknown:
+            raise ValueError(f"SDEConfig: unknown settings {sorted(unknown)}")
+        return cls(**values)
+
+
+def published(**changes) -> SDEConfig:
+    """Return the configuration of the scIMF paper's code: 119,748 parameters at 50 principal components.
+
+    Two settings are undecided by the source: lambda (``data_weight``: 1 by default, 0.5 in the name of a result folder)
+    and the checkpoint that was evaluated (here the last step).
+    """
+    settings = {
+        "interaction": "attention", "hidden": (256, 256), "activation": "leaky_relu", "heads": 2, "layers": 1,
+        "dropout": 0.1, "diffusion": "constant", "sigma": 0.1, "time": "index", "start": "t0", "dt": 0.1,
+        "rescale": False,
+        "loss": "sinkhorn", "data_weight": 1.0, "kinetic_weight": 1.0, "batch_cells": 512, "target_cells": None,
+        "batch_groups": None, "steps": 3000, "lr": 1e-3, "schedule": "step", "clip": 0.1,
+    }  # fmt: skip
+    return SDEConfig(**(settings | changes))
+
+
+def mlp(sizes: Sequence[int], activation: str) -> nn.Sequential:
+    """Linear layers of the given sizes with an activation between them."""
+    layers: list[nn.Module] = []
+    for n_in, n_out in zip(sizes[:-1], sizes[1:], strict=True):
+        layers += [nn.Linear(n_in, n_out), ACTIVATIONS[activation]()]
+    return nn.Sequential(*layers[:-1])
+
+
+class IntrinsicDrift(nn.Module):
+    """What a cell does by itself, ``f_own``: an MLP of its state. (…, dim) -> (…, dim)."""
+
+    def __init__(self, dim: int, hidden: Sequence[int] = (256, 256), activation: str = "leaky_relu") -> None:
+        super().__init__()
+        self.net = mlp([dim, *hidden, dim], activation)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Drift of each cell."""
+        return self.net(x)
+
+
+class CellAttention(nn.Module):
+    r"""The published interaction: a softmax over all other cells of the population, then a feed-forward network.
+
+    With :math:`u = \mathrm{LN}_1(x)` and :math:`\tilde x = \mathrm{LN}_V(x)`, for each head
+    :math:`a_{ij} = \mathrm{softmax}_{j \ne i}\, \langle u_i W^Q, u_j W^K\rangle / \sqrt{d_k}`, then
+    :math:`o_i = \sum_j a_{ij}\, \tilde x_j W^V` and
+    :math:`f_\text{heard}(x_i) = W_2\,\mathrm{LeakyReLU}(W_1\,\mathrm{LN}_2(o_i) + b_1) + b_2`.
+    No residual connection, no output projection. The density of the population plays no role: softmax is scale-free.
+    """
+
+    def __init__(self, dim: int, heads: int = 2, dropout: float = 0.1) -> None:
+        super().__init__()
+        if dim % heads:
+            raise ValueError(f"CellAttention: dim must be a multiple of heads, got dim={dim}, heads={heads}")
+        self.heads, self.dropout = heads, dropout
+        self.norm_qk, self.norm_v, self.norm_out = nn.LayerNorm(dim), nn.LayerNorm(dim), nn.LayerNorm(dim)
+        self.query = nn.Linear(dim, dim, bias=False)
+        self.key = nn.Linear(dim, dim, bias=False)
+        self.value = nn.Linear(dim, dim, bias=False)
+        self.feed_forward = mlp([dim, 4 * dim, dim], "leaky_relu")
+
+    def _split(self, x: torch.Tensor) -> torch.Tensor:  # (g, n, dim) -> (g, heads, n, dim / heads)
+        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+    def project(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return queries, keys and values, each (groups, heads, cells, dim / heads)."""
+        u = self.norm_qk(x)
+        return self._split(self.query(u)), self._split(self.key(u)), self._split(self.value(self.norm_v(x)))
+
+    def _allowed(self, x: torch.Tensor, mask: Mask) -> torch.Tensor:  # (g or 1, 1, n, n); True: i may hear j
+        n = x.shape[1]
+        others = ~torch.eye(n, dtype=torch.bool, device=x.device)[None]
+        allowed = others if mask is None else others & mask[:, None, :]
+        nobody = ~allowed.any(-1, keepdim=True)  # a softmax over nothing is NaN; the message is dropped in forward
+        return (allowed | nobody)[:, None]
+
+    def weights(self, x: torch.Tensor, mask: Mask = None) -> torch.Tensor:
+        """Attention of receiver i (row) on sender j (column), (groups, heads, cells, cells); rows sum to 1."""
+        query, key, _ = self.project(x)
+        score = query @ key.transpose(-1, -2) / query.shape[-1] ** 0.5
+        return score.masked_fill(~self._allowed(x, mask), -torch.inf).softmax(-1)
+
+    def forward(
+        self, x: torch.Tensor, mask: Mask = None, density: Mask = None, speak: Mask = None
+    ) -> torch.Tensor:  # (g, n, dim)
+        """Return the message to each cell.
+
+        ``speak`` (groups, cells) silences senders: their value is zero, the softmax keeps its normaliser.
+        A population of one cell gets no message.
+        """
+        query, key, value = self.project(x)
+        if speak is not None:
+            value = value * speak[:, None, :, None]
+        mixed = F.scaled_dot_product_attention(
+            query, key, value, attn_mask=self._allowed(x, mask), dropout_p=self.dropout if self.training else 0.0
+        )
+        message = self.feed_forward(self.norm_out(mixed.transpose(1, 2).flatten(-2)))
+        return message * _has_company(x, mask)
+
+
+class AdditiveInteraction(nn.Module):
+    r"""Low-rank pairwise messages: the receiver decides the direction, the sender how much it says.
+
+    .. math:: f_\text{heard}(x_i) = s \sum_{r=1}^{R} q_r(x_i)\, \frac{1}{N-1} \sum_{j \ne i} v_r(x_j),
+              \qquad q_r(x) \in \mathbb{R}^d,\; v_r(x) \in \mathbb{R} .
+
+    The contribution of each sender is exact, the cost is linear in the number of cells.
+    """
+
+    def __init__(self, dim: int, rank: int = 8, hidden: int = 64, activation: str = "silu") -> None:
+        super().__init__()
+        self.rank = rank
+        self.receive = mlp([dim, hidden, rank * dim], activation)
+        self.send = mlp([dim, hidden, rank], activation)
+
+    def forward(
+        self, x: torch.Tensor, mask: Mask = None, density: Mask = None, speak: Mask = None
+    ) -> torch.Tensor:  # (g, n, dim)
+        """Return the message to each cell; ``speak`` silences senders and keeps the normaliser."""
+        sent = self.send(x)  # (g, n, rank)
+        if speak is not None:
+            sent = sent * speak[..., None]
+        if mask is not None:
+            sent = sent * mask[..., None]
+        heard = (sent.sum(1, keepdim=True) - sent) / _others(x, mask)  # (g, n, rank), self excluded
+        message = torch.einsum("gnrd,gnr->gnd", self.receive(x).unflatten(-1, (self.rank, -1)), heard)
+        return message * _as_column(density) * _has_company(x, mask)
+
+    def contributions(self, x: torch.Tensor, density: Mask = None) -> torch.Tensor:  # (g, receiver, sender, dim)
+        """Exact part of the message to i that comes from j; sums over j to :meth:`forward`. Quadratic in cells."""
+        n = x.shape[1]
+        pairs = torch.einsum("gird,gjr->gijd", self.receive(x).unflatten(-1, (self.rank, -1)), self.send(x))
+        pairs = pairs * (1 - torch.eye(n, dtype=x.dtype, device=x.device))[None, :, :, None] / max(n - 1, 1)
+        return pairs if density is None else pairs * density[:, None, None, None]
+
+
+def _others(x: torch.Tensor, mask: Mask) -> torch.Tensor | float:  # (g, 1, 1): how many cells each cell can hear
+    if mask is None:
+        return float(max(x.shape[1] - 1, 1))
+    return (mask.sum(1) - 1).clamp_min(1).to(x.dtype)[:, None, None]
+
+
+def _has_company(x: torch.Tensor, mask: Mask) -> torch.Tensor | float:  # (g, 1, 1)
+    if mask is None:
+        return float(x.shape[1] > 1)
+    return (mask.sum(1) > 1).to(x.dtype)[:, None, None]
+
+
+def _as_column(density: Mask) -> torch.Tensor | float:
+    return 1.0 if density is None else density[:, None, None]
+
+
+class Diffusion(nn.Module):
+    """Diagonal noise, (…, dim) -> (…, dim), positive: constant, learned per dimension, or learned from the state."""
+
+    def __init__(self, dim: int, kind: str = "constant", sigma: float = 0.1) -> None:
+        super().__init__()
+        if kind not in DIFFUSIONS:
+            raise ValueError(f"Diffusion: expected one of {DIFFUSIONS}, got {kind!r}")
+        self.kind = kind
+        log_sigma = torch.full((dim,), float(sigma)).log()
+        if kind == "per_dimension":
+            self.log_sigma = nn.Parameter(log_sigma)
+        else:
+            self.register_buffer("log_sigma", log_sigma)
+        if kind == "state":
+            self.net = mlp([dim, 32, dim], "silu")
+            nn.init.zeros_(self.net[-1].weight)  # starts as the constant
+            nn.init.zeros_(self.net[-1].bias)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Noise amplitude per square root of model time."""
+        log_sigma = self.log_sigma + self.net(x).clamp(-5, 5) if self.kind == "state" else self.log_sigma
+        return log_sigma.exp().expand_as(x)
+
+
+class InteractingSDE(nn.Module):
+    """Own drift + heard drift + diffusion, in model units (see ``SDEConfig.rescale`` and ``SDEConfig.time``)."""
+
+    def __init__(self, dim: int, config: SDEConfig) -> None:
+        super().__init__()
+        self.dim = dim
+        self.intrinsic = IntrinsicDrift(dim, config.hidden, config.activation)
+        if config.interaction == "attention":
+            blocks = [CellAttention(dim, config.heads, config.dropout) for _ in range(config.layers)]
+        elif config.interaction == "additive":
+            blocks = [AdditiveInteraction(dim, config.rank, config.hidden_interaction, config.activation)]
+        else:
+            blocks = []
+        self.interaction = nn.ModuleList(blocks)
+        self.diffusion = Diffusion(dim, config.diffusion, config.sigma)
+
+    def own(self, x: torch.Tensor) -> torch.Tensor:
+        """Return what each cell does by itself, (groups, cells, dim)."""
+        return self.intrinsic(x)
+
+    def heard(self, x: torch.Tensor, mask: Mask = None, density: Mask = None, speak: Mask = None) -> torch.Tensor:
+        """Return what each cell hears from the others of its group, (groups, cells, dim); zero if "none"."""
+        if not self.interaction:
+            return torch.zeros_like(x)
+        for block in self.interaction:  # published form: block l + 1 sees only the message of block l
+            x = block(x, mask, density, speak)
+        return x
+
+    def drift(self, x: torch.Tensor, mask: Mask = None, density: Mask = None, speak: Mask = None) -> torch.Tensor:
+        """Own plus heard part, (groups, cells, dim)."""
+        return self.own(x) + self.heard(x, mask, density, speak)
+
+
+def n_parameters(module: nn.Module) -> int:
+    """Trainable parameters."""
+    return sum(p.numel() for p in module.parameters() if p.requires_grad)
+
+
+def widened_twin(dim: int, config: SDEConfig) -> SDEConfig:
+    """Return the configuration without interaction, own drift widened to the same parameter count within 1 %."""
+    target = n_parameters(InteractingSDE(dim, config))
+    depth = len(config.hidden)
+
+    def count(width: int) -> int:
+        sizes = [dim, *[width] * depth, dim]
+        return sum((a + 1) * b for a, b in zip(sizes[:-1], sizes[1:], strict=True))
+
+    width = min(range(1, target), key=lambda w: abs(count(w) - target))
+    values = config.to_dict() | {"interaction": "none", "hidden": [width] * depth}
+    twin = SDEConfig.from_dict(values)
+    found = n_parameters(InteractingSDE(dim, twin))
+    if abs(found - target) > 0.01 * target:
+        raise ValueError(f"no width gives {target} parameters within 1 % (nearest: {found}); add a hidden layer")
+    return twin
+
+
+# -------------------------------------------------------------------------------------------- integration
+
+
+class _Increments(torchsde.BaseBrownian):
+    """Fresh Brownian increments for a fixed-step solver; no bridge, no tree, reproducible from a generator."""
+
+    def __init__(self, shape: tuple[int, int], *, generator: torch.Generator | None, like: torch.Tensor) -> None:
+        self._shape, self._generator = torch.Size(shape), generator
+        self._dtype, self._device = like.dtype, like.device
+        self.n_steps = 0
+
+    def __call__(self, ta, tb=None, return_U=False, return_A=False):
+        self.n_steps += 1
+        noise = torch.randn(self._shape, generator=self._generator, dtype=self._dtype, device=self._device)
+        return noise * (tb - ta) ** 0.5
+
+    def __repr__(self) -> str:
+        return f"_Increments({tuple(self._shape)})"
+
+    dtype = property(lambda self: self._dtype)
+    device = property(lambda self: self._device)
+    shape = property(lambda self: self._shape)
+    levy_area_approximation = property(lambda self: "none")
+
+
+class _StepUnits(nn.Module):
+    """The SDE as torchsde sees it: time counts steps, drift is multiplied by h and diffusion by sqrt(h).
+
+    With times as floats torchsde 0.2.6 takes 111 steps for 11 units at 0.1; integers are exact. The state carries one
+    more coordinate, the kinetic energy de = |f|^2 dt, without noise.
+    """
+
+    noise_type, sde_type = "diagonal", "ito"
+
+    def __init__(
+        self, sde: InteractingSDE, shape: torch.Size, step_size: torch.Tensor, mask: Mask, density: Mask
+    ) -> None:
+        super().__init__()
+        self.sde, self.group_shape, self.step_size = sde, shape, step_size
+        self.mask, self.density = mask, density
+
+    def _unpack(self, t: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        k = min(int(t), len(self.step_size) - 1)
+        return y.view(*self.group_shape[:2], -1)[..., :-1], self.step_size[k][:, None, None]  # (g, n, dim), (g, 1, 1)
+
+    def f(self, t: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        x, h = self._unpack(t, y)
+        drift = self.sde.drift(x, self.mask, self.density)
+        return (torch.cat([drift, drift.square().sum(-1, keepdim=True)], -1) * h).view_as(y)
+
+    def g(self, t: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        x, h = self._unpack(t, y)
+        return (F.pad(self.sde.diffusion(x), (0, 1)) * h.sqrt()).view_as(y)
+
+
+def roll_out(
+    sde: InteractingSDE,
+    x: torch.Tensor,
+    gaps: torch.Tensor,
+    *,
+    dt: float,
+    mask: Mask = None,
+    density: Mask = None,
+    generator: torch.Generator | None = None,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Simulate populations through consecutive intervals by Euler-Maruyama.
+
+    Parameters
+    ----------
+    sde
+        The model.
+    x
+        Start, (groups, cells, dim).
+    gaps
+        Length of each interval in model time, (intervals, groups); all groups take the same number of steps, the
+        smallest one whose step is at most ``dt`` (rounded to the nearest integer), so steps may differ in size.
+    dt
+        Largest step.
+    mask, density
+        (groups, cells) and (groups,).
+    generator
+        Source of the noise; on the device of ``x``.
+
+    Returns
+    -------
+    states, energy
+        (intervals, groups, cells, dim) after each interval, and (intervals, groups, cells), the kinetic energy
+        accumulated since the start, the integral of |f|^2 dt.
+    """
+    steps = [max(1, round(float(gap.max()) / dt)) for gap in gaps]
+    step_size = torch.cat([(gap / n).expand(n, -1) for gap, n in zip(gaps, steps, strict=True)])  # (steps, g)
+    g, n, dim = x.shape
+    y = F.pad(x, (0, 1)).reshape(g * n, dim + 1)
+    noise = _Increments(y.shape, generator=generator, like=y)
+    ticks = torch.tensor([0, *steps], dtype=y.dtype, device=y.device).cumsum(0)  # integers, exact in float32
+    path = torchsde.sdeint(
+        _StepUnits(sde, x.shape, step_size.to(y), mask, density), y, ticks, bm=noise, dt=1.0, method="euler"
+    )
+    path = path[1:].view(len(steps), g, n, dim + 1)
+    return path[..., :-1], path[..., -1]

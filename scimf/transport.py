@@ -1,0 +1,126 @@
+r"""Distances between two clouds of cells: differentiable losses, and exact scores.
+
+Losses take batches of clouds, ``x`` (groups, n, d) predicted and ``y`` (groups, m, d) observed, with optional masks
+(groups, n) and (groups, m) that are ``False`` on padding, and return one value a group. Scores take two NumPy arrays.
+
+Conventions, used everywhere in this repository:
+
+* energy distance: :math:`E\|X-Y\| - \tfrac12 E\|X-X'\| - \tfrac12 E\|Y-Y'\|`, unbiased (a cell is never paired with
+itself);
+* transport losses and Sinkhorn: ground cost :math:`\tfrac12\|x-y\|^2` as in geomloss, so they tend to :math:`\tfrac12
+W_2^2`;
+* scores W1 and W2 are the distances themselves.
+"""
+
+import numpy as np
+import ot
+import torch
+from scipy.spatial.distance import cdist
+
+Mask = torch.Tensor | None
+
+
+# ------------------------------------------------------------------------------------------------- losses
+
+
+def pairwise_distance(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:  # (g, n, d), (g, m, d) -> (g, n, m)
+    """Euclidean distances through one matrix product; the gradient at distance zero is zero."""
+    centre = y.mean(dim=1, keepdim=True).detach()  # large common offsets would cost precision
+    x, y = x - centre, y - centre
+    squared = x.square().sum(-1)[:, :, None] + y.square().sum(-1)[:, None, :] - 2 * x @ y.transpose(1, 2)
+    return squared.clamp_min(1e-10).sqrt()
+
+
+def _pair_mean(distance: torch.Tensor, left: Mask, right: Mask, *, same: bool) -> torch.Tensor:  # -> (g,)
+    g, n, m = distance.shape
+    left = distance.new_ones(g, n) if left is None else left.to(distance.dtype)
+    right = distance.new_ones(g, m) if right is None else right.to(distance.dtype)
+    weight = left[:, :, None] * right[:, None, :]
+    if same:
+        weight = weight * (1 - torch.eye(n, dtype=distance.dtype, device=distance.device))
+    return (distance * weight).sum((1, 2)) / weight.sum((1, 2)).clamp_min(1)
+
+
+def energy_loss(x: torch.Tensor, y: torch.Tensor, mask_x: Mask = None, mask_y: Mask = None) -> torch.Tensor:  # (g,)
+    """Return the unbiased energy distance of each group; two cells on either side are needed, a draw may be negative.
+
+    Székely & Rizzo (2013), doi 10.1016/j.jspi.2013.03.018. Derived in notebook 03.
+    """
+    between = _pair_mean(pairwise_distance(x, y), mask_x, mask_y, same=False)
+    within_x = _pair_mean(pairwise_distance(x, x), mask_x, mask_x, same=True)
+    within_y = _pair_mean(pairwise_distance(y, y), mask_y, mask_y, same=True)
+    return between - within_x / 2 - within_y / 2
+
+
+def _select(x: torch.Tensor, mask: Mask, group: int) -> torch.Tensor:
+    return x[group] if mask is None else x[group][mask[group]]
+
+
+def _emd(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:  # (n, d), (m, d) -> scalar
+    """½W₂² with the exact plan held fixed, which is its gradient almost everywhere (envelope theorem)."""
+    cost = pairwise_distance(x[None], y[None])[0].square() / 2
+    plan = ot.emd([], [], cost.detach().double().cpu().numpy(), numItermax=1_000_000)
+    return (cost * torch.as_tensor(plan, dtype=cost.dtype, device=cost.device)).sum()
+
+
+def ot_loss(x: torch.Tensor, y: torch.Tensor, mask_x: Mask = None, mask_y: Mask = None) -> torch.Tensor:  # (g,)
+    """Exact optimal transport, ½W₂², of each group (POT). On mini-batches it is biased towards too much spread."""
+    return torch.stack([_emd(_select(x, mask_x, g), _select(y, mask_y, g)) for g in range(len(x))])
+
+
+def debiased_ot_loss(x: torch.Tensor, y: torch.Tensor, mask_x: Mask = None, mask_y: Mask = None) -> torch.Tensor:
+    """½W₂² between halves minus the same between the halves of one side, so two equal laws score zero on average.
+
+    Both clouds are cut in two (first and second half, in the order given: draw them at random).
+    """
+    values = []
+    for g in range(len(x)):
+        a, b = _select(x, mask_x, g).tensor_split(2)
+        c, d = _select(y, mask_y, g).tensor_split(2)
+        values.append((_emd(a, c) + _emd(b, d) - _emd(a, b) - _emd(c, d)) / 2)
+    return torch.stack(values)
+
+
+def sinkhorn_loss(x: torch.Tensor, y: torch.Tensor, mask_x: Mask = None, mask_y: Mask = None) -> torch.Tensor:  # (g,)
+    """Debiased Sinkhorn divergence with the published settings: p = 2, blur 0.1, scaling 0.7 (geomloss)."""
+    from geomloss import SamplesLoss  # only the published loss needs it
+
+    divergence = SamplesLoss("sinkhorn", p=2, blur=0.1, scaling=0.7, debias=True, backend="tensorized")
+    return torch.stack([divergence(_select(x, mask_x, g), _select(y, mask_y, g)) for g in range(len(x))])
+
+
+#: Losses by name.
+LOSSES = {"energy": energy_loss, "sinkhorn": sinkhorn_loss, "ot": ot_loss, "debiased_ot": debiased_ot_loss}
+
+
+# ------------------------------------------------------------------------------------------------- scores
+
+
+def w1(x: np.ndarray, y: np.ndarray) -> float:
+    """Exact W1 between two equally weighted clouds, in units of the coordinates."""
+    return float(ot.emd2([], [], cdist(x, y), numItermax=1_000_000))
+
+
+def w2(x: np.ndarray, y: np.ndarray) -> float:
+    """Exact W2 between two equally weighted clouds, in units of the coordinates."""
+    return float(np.sqrt(ot.emd2([], [], cdist(x, y, "sqeuclidean"), numItermax=1_000_000)))
+
+
+def energy_distance(x: np.ndarray, y: np.ndarray) -> float:
+    """Unbiased energy distance (convention above), in units of the coordinates; zero in expectation for equal laws."""
+    n, m = len(x), len(y)
+    within = cdist(x, x).sum() / (n * (n - 1)) + cdist(y, y).sum() / (m * (m - 1))
+    return float(cdist(x, y).mean() - within / 2)
+
+
+def rbf_mmd2(x: np.ndarray, y: np.ndarray, *, bandwidth: float, scales: tuple[float, ...] = (0.5, 1.0, 2.0)) -> float:
+    r"""Unbiased squared MMD with the mean of the kernels :math:`\exp(-\|x-y\|^2 / 2(s\,b)^2)`, s in ``scales``."""
+    n, m = len(x), len(y)
+
+    def kernel(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        squared = cdist(a, b, "sqeuclidean")
+        return sum(np.exp(-squared / (2 * (s * bandwidth) ** 2)) for s in scales) / len(scales)
+
+    within_x = (kernel(x, x).sum() - n) / (n * (n - 1))
+    within_y = (kernel(y, y).sum() - m) / (m * (m - 1))
+    return float(within_x + within_y - 2 * kernel(x, y).mean())

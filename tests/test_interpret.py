@@ -1,0 +1,92 @@
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from scimf.interpret import attention_by_type, edge_recovery, influence, shuffled_labels, untrained, velocity
+from scimf.sde import SDEConfig
+from scimf.train import contexts, fit
+
+
+def model_of(tiny, interaction):
+    config = SDEConfig(interaction=interaction, hidden=(16,), hidden_interaction=16, steps=4, dt=0.5)
+    return fit(*tiny, config=config, progress=False)
+
+
+def test_velocity_is_stored_with_its_two_parts(tiny):
+    adata = tiny[0].copy()
+    total = velocity(model_of(tiny, "additive"), adata)
+    assert np.allclose(total, adata.obsm["velocity_own_scimf"] + adata.obsm["velocity_heard_scimf"])
+    assert np.array_equal(total, adata.obsm["velocity_scimf"])
+
+
+def test_influence_is_the_mean_contribution_of_each_sender(tiny):
+    """For the additive form silencing equals summing exact pair contributions."""
+    adata = tiny[0][(tiny[0].obs["population"] == "p01") & (tiny[0].obs["time"] == 1.0)].copy()
+    model = model_of(tiny, "additive")
+    found = influence(model, adata, min_cells=1)
+    x, labels = np.asarray(adata.obsm["X_scimf"]), adata.obs["cell_type"].astype(str).to_numpy()
+    density = torch.tensor([adata.obs["density"].iloc[0]], dtype=torch.float32)
+    with torch.no_grad():
+        pairs = model.sde.interaction[0].contributions(model.units.enter(x)[None], density)[0].numpy()
+    pairs = pairs * model.units.scale * model.clock.rate(1.0)
+    for a in found.index:
+        for b in set(found.columns) - {a}:
+            towards = x[labels == b].mean(0) - x[labels == a]
+            towards /= np.linalg.norm(towards, axis=1, keepdims=True)
+            change = pairs[labels == a][:, labels == b].sum(1)
+            expected = (change * towards).sum(1).mean() / (labels == b).mean()
+            assert found.loc[a, b] == pytest.approx(expected, rel=1e-3, abs=1e-6)
+    assert np.isnan(np.diag(found)).all()
+
+
+def test_no_interaction_has_no_influence(tiny):
+    assert np.nanmax(np.abs(influence(model_of(tiny, "none"), tiny[0]))) == 0
+
+
+def test_attention_score_by_hand(tiny):
+    adata = tiny[0][(tiny[0].obs["population"] == "p01") & (tiny[0].obs["time"] == 1.0)].copy()
+    model = model_of(tiny, "attention")
+    found = attention_by_type(model, adata, min_cells=1)
+    block, x = model.sde.interaction[0], model.units.enter(adata.obsm["X_scimf"])[None]
+    with torch.no_grad():
+        cell = (block.weights(x)[0] * block.project(x)[2].norm(dim=-1)[0][:, None, :]).mean(0).numpy()
+    labels = adata.obs["cell_type"].astype(str).to_numpy()
+    for a in found.index:
+        for b in found.columns:
+            assert found.loc[a, b] == pytest.approx(cell[np.ix_(labels == a, labels == b)].mean(), rel=1e-4)
+    with pytest.raises(ValueError, match="attention"):
+        attention_by_type(model_of(tiny, "additive"), adata)
+
+
+def test_untrained_differs_and_leaves_the_model_alone(tiny):
+    model = model_of(tiny, "additive")
+    before = [p.clone() for p in model.sde.parameters()]
+    fresh = untrained(model, seed=1)
+    assert not torch.equal(next(fresh.sde.parameters()), before[0])
+    assert all(torch.equal(a, b) for a, b in zip(before, model.sde.parameters(), strict=True))
+
+
+def test_shuffled_labels_keep_every_composition(tiny):
+    adata = tiny[0]
+    shuffled, labels = shuffled_labels(adata, seed=0), adata.obs["cell_type"].astype(str).to_numpy()
+    assert (shuffled != labels).any()
+    for rows, _ in contexts(adata):
+        assert sorted(shuffled[rows]) == sorted(labels[rows])
+
+
+def test_edge_recovery_by_hand():
+    truth = np.array([[0, 1.0, 0], [0, 0, -2.0], [0, 0, 0]])
+    perfect = edge_recovery(pd.DataFrame(truth), truth)
+    assert perfect == {"auroc": 1, "auprc": 1, "prevalence": pytest.approx(1 / 3), "sign_accuracy": 1}
+    flipped = edge_recovery(pd.DataFrame(-truth), truth)
+    assert flipped["auroc"] == 1 and flipped["sign_accuracy"] == 0
+    with pytest.raises(ValueError, match="at least one true edge"):
+        edge_recovery(pd.DataFrame(truth), np.zeros((3, 3)))
+
+
+def test_missing_types_are_named(tiny):
+    bare = tiny[0].copy()
+    del bare.obs["cell_type"]
+    with pytest.raises(KeyError, match="cell_type"):
+        influence(model_of(tiny, "none"), bare)

@@ -1,0 +1,193 @@
+"""What a notebook relies on: parameters, numbers, claims, figures and their record."""
+
+import json
+import math
+import random
+import sys
+import types
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from scimf import notebook, paths
+from scimf.notebook import start_notebook
+
+matplotlib.use("Agg")
+NAME = "01_tiny"
+SOURCE = """\
+# %% tags=["parameters"]
+profile: str = "smoke"  # which table
+seed: int = 0  # of everything
+device: str = "auto"  # where
+lr: float = 1e-3  # step
+
+# %%
+run = None
+"""
+PROFILES = """\
+[smoke]
+enforce = false
+wall_seconds = 60
+[smoke.01_tiny]
+lr = 1
+[teach]
+enforce = true
+wall_seconds = 60
+[teach.01_tiny]
+"""
+VALUES = {"profile": "smoke", "seed": 3, "device": "cpu", "lr": 0.5, "unrelated": object()}
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch):
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "notebooks" / f"{NAME}.py").write_text(SOURCE)
+    (tmp_path / "notebooks" / "profiles.toml").write_text(PROFILES)
+    monkeypatch.setattr(paths, "ROOT", tmp_path)
+    for folder in ("BUILD", "FIGURES", "RESULTS"):
+        monkeypatch.setattr(paths, folder, tmp_path / folder.lower())
+    return tmp_path
+
+
+def start(**values):
+    return start_notebook(NAME, VALUES | values)
+
+
+def written(root, profile="smoke"):
+    return json.loads((root / "results" / profile / f"{NAME}.json").read_text())
+
+
+def test_start_seeds_everything_and_reads_the_declared_parameters(root):
+    run = start()
+    first = random.random(), np.random.rand(), torch.rand(()).item()
+    start()
+    assert first == (random.random(), np.random.rand(), torch.rand(()).item())
+    assert run.parameters == {"profile": "smoke", "seed": 3, "device": "cpu", "lr": 0.5}
+    assert run.build == root / "build" / "smoke" / NAME and run.build.is_dir()
+    assert "profile smoke · seed 3 · cpu" in repr(run) and "lr = 0.5" in repr(run)
+    torch.testing.assert_close(torch.rand(2, generator=run.generator()), torch.rand(2, generator=run.generator()))
+
+
+def test_auto_device_is_resolved(root):
+    assert start(device="auto").device == ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@pytest.mark.parametrize(
+    ("table", "match"),
+    [
+        ("lrr = 1.0", "lrr.*no parameter of 01_tiny"),
+        ('lr = "1e-3"', "expected float"),
+        ('profile = "x"', "no parameter"),
+    ],
+)
+def test_profile_errors_name_key_and_notebook(root, table, match):
+    (root / "notebooks" / "profiles.toml").write_text(PROFILES.replace("lr = 1", table))
+    with pytest.raises(ValueError, match=match):
+        start()
+
+
+def test_unknown_profile_setting_is_refused(root):
+    (root / "notebooks" / "profiles.toml").write_text(PROFILES.replace("enforce = false", "enforced = false"))
+    with pytest.raises(ValueError, match="smoke.*expected"):
+        start()
+
+
+def test_a_run_is_complete_only_after_finish(root):
+    run = start()
+    assert written(root)["status"] == "running"
+    run.record({"a.b": 1, "c": np.float32(0.5)}, d={"mean": 2.0, "lo": 1.0, "hi": 3.0, "n_seeds": np.int64(3)})
+    run.finish()
+    record = written(root)
+    assert record["status"] == "complete" and record["source"] == notebook.source_hash()
+    assert record["metrics"]["a.b"] == 1 and record["metrics"]["d"]["n_seeds"] == 3
+    assert record["parameters"]["lr"] == 0.5 and list(record) == sorted(record)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, "1", True, [1.0], {"mean": 1.0}])
+def test_record_refuses_what_is_not_a_finite_number(root, value):
+    with pytest.raises(ValueError, match="metric 'x'"):
+        start().record(x=value)
+
+
+def test_record_refuses_a_key_twice_unattended(root, monkeypatch):
+    run = start()
+    run.record(x=1.0)
+    run.record(x=2.0)  # by hand, a cell may be run again
+    monkeypatch.setenv("SCIMF_UNATTENDED", "1")
+    with pytest.raises(ValueError, match="second time"):
+        run.record(x=3.0)
+
+
+def test_claims_are_enforced_by_the_profile(root, capsys):
+    run = start()
+    run.expect("water is wet", True)
+    run.expect("pigs fly", lambda: torch.tensor(False))
+    assert {c: v["status"] for c, v in run._claims.items()} == {"water is wet": "kept", "pigs fly": "failed"}
+    assert "does not hold: pigs fly" in capsys.readouterr().out
+    with pytest.raises(AssertionError, match="pigs fly"):
+        start(profile="teach").expect("pigs fly", np.bool_(False))
+    assert written(root, "teach")["claims"]["pigs fly"]["status"] == "failed"
+    assert written(root, "teach")["status"] == "failed"
+    with pytest.raises(TypeError, match="True or False"):
+        run.expect("vague", 0.3)
+
+
+def test_a_claim_on_skipped_data_is_not_evaluated(root, monkeypatch, capsys):
+    class DataUnavailable(RuntimeError):
+        pass
+
+    def load(name, **options):
+        if name == "far":
+            raise DataUnavailable("far: not in the cache\nGet it elsewhere")
+        about = {"files": np.array(["n.h5ad"]), "sha256": np.array(["ab"]), "warnings": np.array(["mind the gap"])}
+        return types.SimpleNamespace(uns={"scimf": about}, options=options)
+
+    fake = types.SimpleNamespace(load=load, DataUnavailable=DataUnavailable)
+    monkeypatch.setitem(sys.modules, "scimf.datasets", fake)
+    monkeypatch.setattr("scimf.datasets", fake, raising=False)
+    run = start(profile="teach")
+    loaded = run.load(["near", "far"], each={"near": {"seed": 1}})
+    assert list(loaded) == ["near"] and loaded["near"].options == {"seed": 1}
+    run.expect("far is like near", lambda: 1 / 0, needs=["near", "far"])
+    run.finish()
+    record = written(root, "teach")
+    assert record["claims"]["far is like near"] == {"status": "skipped", "reason": "far: not in the cache"}
+    assert record["skipped"] == {"far": "not in the cache"} and record["inputs"] == {"n.h5ad": "sha256:ab"}
+    assert "near: mind the gap" in capsys.readouterr().out
+
+
+def test_figures_repeat_byte_for_byte_with_their_numbers(root, monkeypatch):
+    from matplotlib.figure import Figure
+
+    def draw():
+        run, fig = start(), Figure(dpi=300)
+        fig.subplots().plot([0, 1], [0, 1])
+        table = pd.DataFrame({"x": [0, 1]})
+        run.save_figure(fig, "fig1a_line", {"a": table, "b": table})
+        run.save_figure(fig, "fig1b_line", table)
+        assert fig.get_dpi() == 100
+        return run, {p.name: p.read_bytes() for p in run.figures.iterdir()}
+
+    (run, first), (_, second) = draw(), draw()
+    assert first == second
+    assert set(first) == {"fig1a_line.pdf", "fig1a_line.png", "fig1a_line_a.csv", "fig1a_line_b.csv"} | {
+        f"fig1b_line.{suffix}" for suffix in ("pdf", "png", "csv")
+    }
+    assert first["fig1b_line.csv"] == b"x\n0\n1\n"
+    with pytest.raises(ValueError, match="figure name"):
+        run.save_figure(None, "loss")
+    monkeypatch.setenv("SCIMF_UNATTENDED", "1")
+    with pytest.raises(ValueError, match="second time"):
+        run.save_figure(None, "fig1a_line")
+
+
+def test_inputs_are_recorded_by_hash(root):
+    run = start()
+    (run.build / "sde.pt").write_bytes(b"weights")
+    assert run.input("01_tiny/sde.pt").read_bytes() == b"weights"
+    assert run._inputs["01_tiny/sde.pt"].startswith("sha256:")
+    with pytest.raises(FileNotFoundError, match="run the notebook that writes it"):
+        run.input("01_tiny/other.pt")

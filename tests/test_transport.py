@@ -1,0 +1,82 @@
+import numpy as np
+import ot
+import pytest
+import torch
+
+from scimf import transport
+
+
+@pytest.fixture
+def clouds():
+    rng = np.random.default_rng(0)
+    return rng.standard_normal((40, 3)), 0.5 + rng.standard_normal((30, 3))
+
+
+def tensors(x, y):
+    return torch.as_tensor(x, dtype=torch.float32)[None], torch.as_tensor(y, dtype=torch.float32)[None]
+
+
+def test_hand_values_on_two_points():
+    x, y = np.zeros((2, 1)), np.full((2, 1), 3.0)
+    assert transport.w1(x, y) == pytest.approx(3)
+    assert transport.w2(x, y) == pytest.approx(3)
+    assert transport.energy_distance(x, y) == pytest.approx(3)
+    a, b = np.array([[0.0], [2.0]]), np.array([[0.0], [4.0]])  # between: mean(0, 4, 2, 2) = 2; within: 2 and 4
+    assert transport.energy_distance(a, b) == pytest.approx(2 - 1 - 2)
+    assert transport.energy_loss(*tensors(a, b)).item() == pytest.approx(-1, abs=1e-4)
+
+
+def test_scores_agree_with_pot(clouds):
+    x, y = clouds
+    assert transport.w1(x, y) == pytest.approx(ot.emd2([], [], ot.dist(x, y, "euclidean")), rel=1e-6)
+    assert transport.w2(x, y) ** 2 == pytest.approx(ot.emd2([], [], ot.dist(x, y)), rel=1e-6)
+
+
+def test_energy_loss_agrees_with_the_score_and_ignores_padding(clouds):
+    x, y = clouds
+    expected = transport.energy_distance(x, y)
+    a, b = tensors(x, y)
+    assert transport.energy_loss(a, b).item() == pytest.approx(expected, abs=1e-4)
+    padded = torch.cat([a, torch.full((1, 5, 3), 50.0)], 1)
+    mask = torch.tensor([[True] * 40 + [False] * 5])
+    assert transport.energy_loss(padded, b, mask).item() == pytest.approx(expected, abs=1e-4)
+
+
+def test_ot_loss_is_half_w2_squared_and_sinkhorn_tends_to_it(clouds):
+    x, y = clouds[0], clouds[1] + 5  # far apart, so that the entropic bias is small beside the cost
+    exact = transport.w2(x, y) ** 2 / 2
+    assert transport.ot_loss(*tensors(x, y)).item() == pytest.approx(exact, rel=1e-4)
+    assert transport.sinkhorn_loss(*tensors(x, y)).item() == pytest.approx(exact, rel=0.01)
+
+
+def test_sinkhorn_cost_is_half_the_squared_distance():
+    a, b = torch.zeros(1, 1, 3), torch.full((1, 1, 3), 2.0)  # squared distance 12
+    assert transport.sinkhorn_loss(a, b).item() == pytest.approx(6, rel=1e-3)
+
+
+@pytest.mark.parametrize("name", ["energy", "debiased_ot"])
+def test_unbiased_losses_are_zero_on_average_for_equal_laws_and_plain_ot_is_not(name):
+    generator = torch.Generator().manual_seed(0)
+    x, y = torch.randn(200, 32, 3, generator=generator), torch.randn(200, 32, 3, generator=generator)
+    values = transport.LOSSES[name](x, y)
+    assert abs(values.mean().item()) < 3 * values.std().item() / 200**0.5
+    assert transport.ot_loss(x, y).mean().item() > 0.1
+
+
+@pytest.mark.parametrize("name", list(transport.LOSSES))
+def test_gradients_are_finite_even_for_identical_clouds(name):
+    x = torch.randn(1, 16, 3, generator=torch.Generator().manual_seed(0))
+    moved = x.clone().requires_grad_()
+    transport.LOSSES[name](moved, x).sum().backward()
+    assert torch.isfinite(moved.grad).all()
+
+
+def test_mmd_is_unbiased_and_grows_with_the_shift():
+    rng = np.random.default_rng(0)
+    draws = [transport.rbf_mmd2(*rng.standard_normal((2, 50, 3)), bandwidth=2.0) for _ in range(200)]
+    assert abs(np.mean(draws)) < 3 * np.std(draws) / 200**0.5
+    near, far = (
+        transport.rbf_mmd2(rng.standard_normal((50, 3)), s + rng.standard_normal((50, 3)), bandwidth=2.0)
+        for s in (1, 3)
+    )
+    assert 0 < near < far
