@@ -26,7 +26,7 @@
 # | --- | --- | --- | --- |
 # | `smoke` | 2 CPU cores | 2 seeds, 8 steps | that it runs |
 # | `teach` | 2 CPU cores | 5 seeds × 2 models | the interacting model fits better than its twin of equal size |
-# | `paper` | any | 10 seeds × 3 models | the same, with narrower intervals |
+# | `paper` | any | 10 seeds × 2 models | the same, with narrower intervals |
 
 # %% tags=["parameters"]
 profile: str = "teach"  # row of the table above; make sets it
@@ -160,8 +160,8 @@ print(f"energy distance: {losses[0]:.3f} at the first step, {losses[-1]:.3f} at 
 # ## Which loss recovers the dynamics?
 #
 # In a simulation we can ask the question that matters: not which loss is small, but which one brings the learned drift
-# closest to the true one. Same model, same steps, several seeds; the smaller the better. This takes about a minute in
-# `teach`; read on meanwhile: the published loss, Sinkhorn, is the slow one.
+# closest to the true one. Same model, same steps, several seeds; the smaller the better. This takes about two minutes
+# in `teach`; read on meanwhile: the published loss, Sinkhorn, is the slow one.
 
 # %%
 base = SDEConfig(steps=n_steps, batch_cells=n_cells, target_cells=n_cells)

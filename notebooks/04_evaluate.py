@@ -118,24 +118,24 @@ print(f"floor of population p00 at time 2, {n} against {m} cells: energy distanc
 # ## The table
 #
 # For each training seed every model predicts every held-out snapshot, starting from the latest observed snapshot of
-# that population. A row of the table is the mean over snapshots, first within each kind, then over the two kinds.
+# that population. A row of the table is the mean over snapshots of one kind, and over seeds.
 
 # %%
-tables = []
-for s in range(n_seeds):
-    samples = {}
-    for name in configs:
-        gap, company = fits[name, s].sample([2.0]), fits[name, s].sample([1.0, 3.0, 4.0], populations=held)
-        samples[name] = ad.concat([gap, company], index_unique="-")
-    tables.append(evaluate(samples, typed, split).assign(seed=s))
-scores = pd.concat(tables, ignore_index=True)
+samples = {}
+for (name, s), fitted in fits.items():
+    gap, company = fitted.sample([2.0]), fitted.sample([1.0, 3.0, 4.0], populations=held)
+    samples[f"{name} {s}"] = ad.concat([gap, company], index_unique="-")
+scores = evaluate(samples, typed, split)
+parts = scores["method"].str.extract(r"^(\w+) ?(\d*)$")  # baselines and floor have no training seed
+scores["method"], scores["seed"] = parts[0], parts[1]
 by_kind = scores.groupby(["metric", "kind", "method", "seed"])["value"].mean()
 overall = by_kind.groupby(["metric", "method", "seed"]).mean()  # over the two kinds
-overall.groupby(["method", "metric"]).mean().unstack()[list(METRICS)].sort_values("energy_distance").round(4)
+table = by_kind.groupby(["kind", "method", "metric"]).mean().unstack()[list(METRICS)]
+table.sort_values(["kind", "energy_distance"]).round(4)
 
 # %% [markdown]
-# Read a column from its floor. Baselines that do not exist for a population without later snapshots (mixture,
-# interpolation) are means over the first kind alone, so compare them in figure 4a, kind by kind.
+# Read a column from its floor. Baselines that need a later snapshot (mixture, interpolation) do not exist for a
+# population that was held out altogether; *other populations* does not exist for a time that was held out everywhere.
 
 # %%
 kinds = {"time": "held-out time", "population": "held-out populations"}
@@ -155,7 +155,9 @@ run.save_figure(fig, "fig4a_heldout_energy_distance", data=energy.reset_index())
 
 # %% [markdown]
 # **Figure 4a.** Energy distance between predicted and held-out cells, mean and 95 % interval over training seeds;
-# dashed, the floor (real against real).
+# dashed, the floor (real against real). On the left, note **OT interpolation**: for a gap between two known snapshots
+# a straight line through the data needs no model and is at least as good as ours. A gap is an easy question. On the
+# right nothing can be interpolated, and a model of the cells is all there is.
 #
 # ## Is the interaction needed?
 #
@@ -182,19 +184,22 @@ pd.DataFrame({key: value for key, value in record.items() if "difference" in key
 # %%
 mean_over_seeds = scores[scores["metric"] == "energy_distance"].groupby(["population", "method"])["value"].mean()
 per_population = mean_over_seeds.unstack()
-by_population = interval(per_population["scimf"] - per_population["no_interaction"])
+by_population = interval(per_population["scimf"] - per_population["no_interaction"])  # a population is the unit
 run.record({f"typed.energy_distance.difference_over_populations.{k}": by_population[k] for k in ("mean", "lo", "hi")})
 fig, ax = plt.subplots(figsize=(3.4, 2.8))
 at = per_population[["no_interaction", "scimf"]].to_numpy()
-plots.agreement(ax, *at.T, xlabel="no interaction", ylabel="scIMF (additive)")
+plots.agreement(ax, *at.T, xlabel="no interaction", ylabel="scIMF (additive)", size=10)
 ax.set_title("energy distance, one dot a population", loc="left")
 run.save_figure(fig, "fig4b_population_by_population", data=per_population)
 wins = float((at[:, 1] < at[:, 0]).mean())
-run.record({"typed.share_of_populations_won": wins})
-print(f"interacting model closer in {wins:.0%} of {len(at)} populations")
+run.record({"typed.share_of_populations_won": wins, "typed.n_populations_compared": len(at)})
+print(f"interacting model closer in {wins:.0%} of {len(at)} populations; mean difference {by_population['mean']:.4f},")
+print(f"95 % interval over populations {by_population['lo']:.4f} to {by_population['hi']:.4f}")
 
 # %% [markdown]
-# **Figure 4b.** Below the line: the interacting model is closer to that population's held-out cells.
+# **Figure 4b.** Below the line: the interacting model is closer to that population's held-out cells. A single
+# population is scored with few cells, so dots scatter; the interval over populations is wider than that over seeds,
+# and it is the one that speaks for populations not simulated here.
 
 # %%
 run.expect(
@@ -203,14 +208,11 @@ run.expect(
 )
 for kind, title in kinds.items():
     run.expect(f"so it does for {title}", record[f"typed.held_out_{kind}.energy_distance.difference"]["hi"] < 0)
-run.expect("and over populations (interval below zero)", by_population["hi"] < 0)
 
 # %%
-floor, baseline = (
-    energy.loc[("population", "floor"), "mean"],
-    energy.loc["population"].loc[list(set(BASELINES) & set(energy.loc["population"].index)), "mean"].min(),
-)
-skills = {name: skill(energy.loc[("population", name), "mean"], baseline, floor) for name in configs}
+company = energy.loc["population", "mean"]
+floor, baseline = company["floor"], company[company.index.intersection(list(BASELINES))].min()
+skills = {name: skill(company[name], baseline, floor) for name in configs}
 run.record({f"typed.held_out_population.skill.{name}": value for name, value in skills.items()})
 pd.Series(skills, name="skill on held-out populations (1 = floor, 0 = best baseline)").round(3)
 
@@ -254,7 +256,7 @@ for name, adata in real.items():
     kept = fit_many(adata, day, coordinates, configs=pair, seeds=range(real_seeds), cache=run.fits, device=run.device)
     real_samples[name] = {key: model.sample([held_day], n=2 * real_cells) for key, model in kept.items()}
     seeds = [{m: real_samples[name][m, s] for m in pair} for s in range(real_seeds)]
-    parts = [evaluate(cells, adata, day, n=real_cells).assign(seed=s) for s, cells in enumerate(seeds)]
+    parts = [evaluate(cells, adata, day, n=real_cells, draws=1).assign(seed=s) for s, cells in enumerate(seeds)]
     real_scores[name] = pd.concat(parts, ignore_index=True)
 
 # %%
@@ -280,11 +282,11 @@ for table in real_scores.values():
 # %% [markdown]
 # **Figure 4d.** Held-out day 3 of `cite_hspc`: mean over three training seeds with 95 % interval; dashed, the floor.
 #
-# The honest reading: the trained models move the right way, they beat copying, and the one with an interaction is
-# closer. But **mixing the cells of the two neighbouring days beats both in energy distance**, with no model at all, and
-# straight optimal-transport lines have the lowest W1. Day 3 carries a shift of its mean that no other day contains; a
-# model that interpolates cannot know it. Notebook 5 asks what the drift looks like, a later scoreboard how far this can
-# be improved.
+# The honest reading: in energy distance both models beat copying, and the one with an interaction is closer on average,
+# though the intervals of three seeds overlap. In W1, which rewards a narrow cloud, neither is far from copying. And
+# **mixing the cells of the two neighbouring days beats both in energy distance**, with no model at all, while straight
+# optimal-transport lines have the lowest W1. Day 3 carries a shift of its mean that no other day contains; a model that
+# interpolates cannot know it. Notebook 5 asks what a drift looks like, not how far this score can be improved.
 
 # %%
 for adata in real.values():

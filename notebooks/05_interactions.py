@@ -225,7 +225,7 @@ for adata in real.values():
     fig, (left, right) = plt.subplots(1, 2, figsize=(7, 2.8))
     plots.cells_by_time(left, x, adata.obs["time"].to_numpy(), unit=unit, labels=("PC 1", "PC 2"))
     arrow = [colours[t] for t in types[some]]
-    plots.arrows(right, x[some], v[some], background=x, colours=arrow, labels=("PC 1", "PC 2"), scale=4)
+    plots.arrows(right, x[some], v[some], background=x, colours=arrow, labels=("PC 1", "PC 2"), scale=8)
     for kind, colour in colours.items():
         right.plot([], [], "-", color=colour, label=kind)
     right.legend(loc="center left", bbox_to_anchor=(1, 0.5))
@@ -233,7 +233,7 @@ for adata in real.values():
 
 # %% [markdown]
 # **Figure 5d.** Left, cells by day. Right, velocities of 150 cells coloured by type (types with at least 20 cells),
-# drawn at a quarter of a day's way.
+# drawn at an eighth of a day's way.
 #
 # ## Can these data tell who moves whom?
 #

@@ -1,8 +1,9 @@
 """Held-out evaluation: every score beside its noise floor and its trivial baselines.
 
 Protocol of one row: for a held-out snapshot with M cells, ``n = min(n, M // 2)`` real cells are drawn as the truth. The
-*floor* is another, disjoint draw of n real cells; every prediction is scored with n cells against the same truth. So
-W1 and W2, which shrink with n, may be compared within a row, and the floor tells what a perfect prediction scores.
+*floor* is another, disjoint draw of n real cells; every prediction is scored with n cells against the same truth. This
+is repeated ``draws`` times and averaged, so that no cell is left out by chance. W1 and W2, which shrink with n, may be
+compared within a row, and the floor tells what a perfect prediction scores.
 """
 
 from typing import TYPE_CHECKING
@@ -42,7 +43,13 @@ def score(x: np.ndarray, y: np.ndarray, *, bandwidth: float) -> dict[str, float]
 
 
 def evaluate(
-    samples: "AnnData | dict[str, AnnData]", adata: "AnnData", split: "Split", *, n: int = 1000, seed: int = 0
+    samples: "AnnData | dict[str, AnnData]",
+    adata: "AnnData",
+    split: "Split",
+    *,
+    n: int = 1000,
+    draws: int = 5,
+    seed: int = 0,
 ) -> pd.DataFrame:
     """Score predicted cells at every held-out snapshot that they cover.
 
@@ -55,6 +62,8 @@ def evaluate(
         The data with ``obsm["X_scimf"]`` and what was held out.
     n
         Largest number of cells on either side.
+    draws
+        Random draws of the cells that are averaged.
     seed
         Draws the cells.
 
@@ -89,18 +98,21 @@ def evaluate(
             raise ValueError(f"population {p!r}, time {time}: {len(cells)} held-out cells; a floor needs at least 4")
         size = min(n, len(cells) // 2)
         rng = np.random.default_rng([seed, *(p + repr(time)).encode()])
-        order = rng.permutation(len(cells))
-        real, other = cells[order[:size]], cells[order[size : 2 * size]]
-        compared = {"floor": other} | {b: f(starts, p, time, size, rng) for b, f in BASELINES.items()}
-        compared |= {name: resample(x, size, rng) if len(x) else None for name, x in clouds.items()}
         kind = "population" if p in split.held_populations else "time"
-        for method, cloud in compared.items():
-            if cloud is not None:
-                values = score(cloud, real, bandwidth=bandwidth)
-                rows += [(p, time, kind, method, metric, value, size) for metric, value in values.items()]
+        for _ in range(draws):
+            order = rng.permutation(len(cells))
+            real, other = cells[order[:size]], cells[order[size : 2 * size]]
+            compared = {"floor": other} | {b: f(starts, p, time, size, rng) for b, f in BASELINES.items()}
+            compared |= {name: resample(x, size, rng) if len(x) else None for name, x in clouds.items()}
+            for method, cloud in compared.items():
+                if cloud is not None:
+                    values = score(cloud, real, bandwidth=bandwidth)
+                    rows += [(p, time, kind, method, metric, value, size) for metric, value in values.items()]
     if not rows:
         raise ValueError(f"the samples cover none of the held-out snapshots {sorted(truth.cells)}")
-    return pd.DataFrame(rows, columns=["population", "time", "kind", "method", "metric", "value", "n"])
+    keys = ["population", "time", "kind", "method", "metric"]
+    table = pd.DataFrame(rows, columns=[*keys, "value", "n"])
+    return table.groupby(keys, sort=False, as_index=False).agg({"value": "mean", "n": "first"})
 
 
 def _check(name: str, cells: "AnnData", dim: int) -> None:

@@ -102,6 +102,7 @@ def arrows(
     """Velocity arrows (cells, 2) at (cells, 2) over all cells in grey."""
     ax.scatter(*background.T, s=2, color="0.85", linewidths=0, rasterized=True)
     ax.quiver(*xy.T, *uv.T, color=colours, angles="xy", scale_units="xy", scale=scale, width=0.005)
+    ax.margins(0.12)  # arrows do not count when the limits are chosen
     return _coordinates(ax, labels)
 
 
@@ -154,10 +155,10 @@ def pair_matrix(
     return ax
 
 
-def agreement(ax: Axes, x: np.ndarray, y: np.ndarray, *, xlabel: str, ylabel: str) -> Axes:
+def agreement(ax: Axes, x: np.ndarray, y: np.ndarray, *, xlabel: str, ylabel: str, size: float = 3) -> Axes:
     """Scatter of two equal-sized sets of numbers with the diagonal."""
     lo, hi = float(min(x.min(), y.min())), float(max(x.max(), y.max()))
     ax.plot([lo, hi], [lo, hi], color="0.6", lw=0.8, zorder=0)
-    ax.scatter(x, y, s=3, linewidths=0, alpha=0.4, rasterized=True)
+    ax.scatter(x, y, s=size, linewidths=0, alpha=min(1, size / 8), rasterized=True)
     ax.set(xlabel=xlabel, ylabel=ylabel)
     return ax

@@ -352,15 +352,19 @@ class _StepUnits(nn.Module):
         super().__init__()
         self.sde, self.group_shape, self.step_size = sde, shape, step_size
         self.mask, self.density = mask, density
+        self._state, self._drift = None, None
 
     def _unpack(self, t: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         k = min(int(t), len(self.step_size) - 1)
         return y.view(*self.group_shape[:2], -1)[..., :-1], self.step_size[k][:, None, None]  # (g, n, dim), (g, 1, 1)
 
     def f(self, t: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        x, h = self._unpack(t, y)
-        drift = self.sde.drift(x, self.mask, self.density)
-        return (torch.cat([drift, drift.square().sum(-1, keepdim=True)], -1) * h).view_as(y)
+        if y is not self._state:  # torchsde asks several times about the first state while it checks its arguments
+            x, h = self._unpack(t, y)
+            drift = self.sde.drift(x, self.mask, self.density)
+            self._state = y
+            self._drift = (torch.cat([drift, drift.square().sum(-1, keepdim=True)], -1) * h).view_as(y)
+        return self._drift
 
     def g(self, t: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         x, h = self._unpack(t, y)

@@ -4,12 +4,12 @@ All randomness of step ``s`` comes from ``(seed, s)``, so a run that was killed 
 one that was not, and nothing but weights, optimiser and history needs to be stored.
 """
 
+import ast
 import hashlib
 import json
 import math
 import os
 import platform
-import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -287,10 +287,8 @@ def fit(
     if path is not None and path.exists():
         first = _read_checkpoint(path, model, optimiser, identity)
     sde.train()
-    shown = progress and sys.stderr.isatty()
-    bar = tqdm(
-        range(first, config.steps), initial=first, total=config.steps, disable=not shown, desc=config.interaction
-    )
+    bar = tqdm(range(first, config.steps), initial=first, total=config.steps, disable=not _shown(progress))
+    bar.set_description(f"{config.interaction}, seed {seed}")
     for step in bar:
         draws, noise = _generators(seed, step, device)
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
@@ -320,6 +318,11 @@ def fit(
     if path is not None and first < config.steps:
         _write_checkpoint(path, model, optimiser, identity)
     return model
+
+
+def _shown(progress: bool) -> bool:
+    """Whether somebody may be watching; the notebook runner sets the variable, its logs should stay short."""
+    return progress and not os.environ.get("SCIMF_UNATTENDED")
 
 
 def _lr_factor(step: int, config: SDEConfig) -> float:
@@ -364,7 +367,7 @@ def fit_many(
         slim = adata[:, :0].copy() if adata.n_vars else adata  # workers need coordinates, not genes
         run = Parallel(n_jobs=min(workers, len(missing)), return_as="generator_unordered")
         results = run(delayed(_fit_quietly)(slim, split, configs[name], seed, device, cache) for name, seed in missing)
-        for _ in tqdm(results, total=len(missing), disable=not (progress and sys.stderr.isatty()), desc="fits"):
+        for _ in tqdm(results, total=len(missing), disable=not _shown(progress), desc="fits"):
             pass
     return {
         (name, seed): fit(
@@ -383,11 +386,15 @@ def _fit_quietly(adata: "AnnData", split: "Split", config: SDEConfig, seed: int,
 
 
 def code_hash() -> str:
-    """Sha256 of the source that decides what a fit gives."""
-    here = Path(__file__).parent
-    return hashlib.sha256(
-        b"".join((here / f"{name}.py").read_bytes() for name in ("sde", "transport", "train"))
-    ).hexdigest()
+    """Sha256 of the code that decides what a fit gives; comments and docstrings do not count."""
+    digest = hashlib.sha256()
+    for name in ("sde", "transport", "train"):
+        tree = ast.parse(Path(__file__).with_name(f"{name}.py").read_text(encoding="utf-8"))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
+                node.body[0] = ast.Pass()
+        digest.update(ast.dump(tree).encode())
+    return digest.hexdigest()
 
 
 def fit_key(train: Snapshots, split: "Split", config: SDEConfig, seed: int) -> str:
@@ -418,6 +425,8 @@ def _write_checkpoint(path: Path, model: "FittedSDE", optimiser: torch.optim.Opt
     try:
         torch.save(content, partial)
         os.replace(partial, path)
+    except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
+        raise OSError(f"{path}: the checkpoint of step {content['step']} cannot be written ({error})") from error
     finally:
         partial.unlink(missing_ok=True)
 
