@@ -267,7 +267,7 @@ class Run:
         tables = {} if data is None else data if isinstance(data, Mapping) else {"": data}
         files = [f"{name}.pdf", f"{name}.png"]
         for key, table in tables.items():
-            files.append(f"{name}_{key}.csv" if key else f"{name}.csv")
+            files.append(f"{name}_{re.sub(r'[^a-z0-9]+', '_', key.lower())}.csv" if key else f"{name}.csv")
             named = table.index.name is not None or table.index.dtype.kind != "i"  # a plain 0, 1, 2, ... says nothing
             write_atomic(self.figures / files[-1], table.to_csv(index=named, float_format="%.6g"))
         self._figures[name] = {file: file_hash(self.figures / file) for file in files}
