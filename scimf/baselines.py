@@ -9,7 +9,7 @@ import numpy as np
 import ot
 from scipy.spatial.distance import cdist
 
-from scimf.train import Snapshots
+from scimf.snapshots import Snapshots
 
 Cloud = np.ndarray | None
 
@@ -26,6 +26,12 @@ def copy_previous(starts: Snapshots, population: str, time: float, n: int, rng: 
     return None if before is None else resample(starts.cells[population, before], n, rng)
 
 
+def copy_nearest(starts: Snapshots, population: str, time: float, n: int, rng: np.random.Generator) -> Cloud:
+    """Return the observed snapshot nearest in time, unchanged; the earlier one of two equally near."""
+    times = [t for t in starts.times(population) if t != time]
+    return resample(starts.cells[population, min(times, key=lambda t: (abs(t - time), t))], n, rng) if times else None
+
+
 def mixture(starts: Snapshots, population: str, time: float, n: int, rng: np.random.Generator) -> Cloud:
     """Cells of the two neighbouring snapshots, in proportion to closeness in time."""
     before, after = _neighbours(starts, population, time)
@@ -34,6 +40,32 @@ def mixture(starts: Snapshots, population: str, time: float, n: int, rng: np.ran
     n_after = round(n * (time - before) / (after - before))
     parts = [(before, n - n_after), (after, n_after)]
     return np.concatenate([resample(starts.cells[population, t], k, rng) for t, k in parts])
+
+
+def mixture_all(starts: Snapshots, population: str, time: float, n: int, rng: np.random.Generator) -> Cloud:
+    """Equal parts of all other observed times of the population."""
+    times = [t for t in starts.times(population) if t != time]
+    sizes = [(k + 1) * n // len(times) - k * n // len(times) for k in range(len(times))]
+    parts = [resample(starts.cells[population, t], k, rng) for t, k in zip(times, sizes, strict=True)]
+    return np.concatenate(parts) if len(parts) > 1 else None
+
+
+def mean_shift(starts: Snapshots, population: str, time: float, n: int, rng: np.random.Generator) -> Cloud:
+    """Cells of the snapshot before, all moved by one vector to the mean that is linear in time."""
+    before, after = _neighbours(starts, population, time)
+    if before is None or after is None:
+        return None
+    x, y = starts.cells[population, before], starts.cells[population, after]
+    return resample(x, n, rng) + (y.mean(0) - x.mean(0)) * ((time - before) / (after - before))
+
+
+def last_velocity(starts: Snapshots, population: str, time: float, n: int, rng: np.random.Generator) -> Cloud:
+    """Cells of the snapshot before, all moved on by the mean velocity between the two snapshots before."""
+    earlier = [t for t in starts.times(population) if t < time][-2:]
+    if len(earlier) < 2:
+        return None
+    x, y = (starts.cells[population, t] for t in earlier)
+    return resample(y, n, rng) + (y.mean(0) - x.mean(0)) * ((time - earlier[1]) / (earlier[1] - earlier[0]))
 
 
 def ot_interpolation(starts: Snapshots, population: str, time: float, n: int, rng: np.random.Generator) -> Cloud:
@@ -63,7 +95,11 @@ def resample(cloud: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
 #: Baselines by name.
 BASELINES: dict[str, Callable[..., Cloud]] = {
     "copy_previous": copy_previous,
+    "copy_nearest": copy_nearest,
     "mixture": mixture,
+    "mixture_all": mixture_all,
+    "mean_shift": mean_shift,
+    "last_velocity": last_velocity,
     "ot_interpolation": ot_interpolation,
     "other_populations": other_populations,
 }

@@ -29,6 +29,7 @@ VARIANTS = {
 }
 TIMEOUT = 20  # seconds without an answer before a download is given up
 MAX_PC_COLUMNS = 200  # more columns than this with negative values look like scaled genes, not like PCs
+MAX_CT = 25.0  # qPCR cycles at which a gene counts as not detected: expression is 25 - Ct, in doublings
 MAX_LOGNORM = 50  # log1p of any library size stays far below; larger values were never logged
 
 
@@ -251,11 +252,32 @@ def _read_larry_clones(files: list[Path]) -> ad.AnnData:
     return adata
 
 
+def _read_cardiomyocyte_qpcr(files: list[Path]) -> ad.AnnData:
+    table = pd.read_csv(files[0]).dropna(how="all")  # the file ends in thousands of empty lines
+    hours = table.pop("h").to_numpy(np.float64)
+    adata = ad.AnnData((MAX_CT - table.to_numpy()).astype(np.float32), var=pd.DataFrame(index=list(table.columns)))
+    adata.obs_names = [f"cell{i}" for i in range(len(hours))]
+    adata.obs["time"] = hours
+    return adata
+
+
+def _read_mes_retinoic_acid(files: list[Path]) -> ad.AnnData:
+    values = pd.read_csv(files[0], sep="\t", header=None, index_col=0).to_numpy(np.float32)
+    hours, counts = values[0], values[2:]  # row 1 says whether the stimulus is on: from the first hour after 0
+    genes = pd.DataFrame(index=[f"gene{k + 1}" for k in range(len(counts))])
+    adata = ad.AnnData(counts.T.copy(), var=genes)
+    adata.obs_names = [f"cell{i}" for i in range(adata.n_obs)]
+    adata.obs["time"] = hours.astype(np.float64)
+    return adata
+
+
 READERS: dict[str, Callable[[list[Path]], ad.AnnData]] = {
     "cite_hspc": _read_cite_hspc,
     "pbmc_activation": _read_pbmc_activation,
     "reprogramming_cut": _read_reprogramming_cut,
     "larry_clones": _read_larry_clones,
+    "cardiomyocyte_qpcr": _read_cardiomyocyte_qpcr,
+    "mes_retinoic_acid": _read_mes_retinoic_acid,
     "emt": lambda files: _read_labelled_csv(files, {0: 0.0, 1: 1 / 3, 2: 1.0, 3: 5.0}),  # days; 3 and 7 are pooled
     "cytobridge_sim": lambda files: _read_labelled_csv(files, {float(t): float(t) for t in range(5)}),
 }

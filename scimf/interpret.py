@@ -19,8 +19,9 @@ import numpy as np
 import pandas as pd
 import torch
 
+from scimf.fitted import FittedSDE
 from scimf.sde import InteractingSDE
-from scimf.train import KEY, FittedSDE, contexts
+from scimf.snapshots import KEY, contexts
 
 if TYPE_CHECKING:
     from anndata import AnnData

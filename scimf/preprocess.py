@@ -82,6 +82,24 @@ def hold_out(adata: ad.AnnData, *, times: Iterable[float] = (), populations: Ite
     return Split(tuple(sorted(held_times)), tuple(held_populations), tuple(known_times.tolist()), tuple(train_times))
 
 
+def only_neighbours(adata: ad.AnnData, split: Split) -> tuple[ad.AnnData, Split]:
+    """Keep one held-out time and the training times on either side of it: the *bridge* protocol, where no more is seen.
+
+    Raises
+    ------
+    ValueError
+        If there is not exactly one held-out time, or it has no training time on one side.
+    """
+    if len(split.held_times) != 1 or split.held_populations:
+        raise ValueError(f"bridge: expected one held-out time and no held-out population, got {split.held_times}")
+    held = split.held_times[0]
+    before, after = [t for t in split.train_times if t < held], [t for t in split.train_times if t > held]
+    if not before or not after:
+        raise ValueError(f"bridge: time {held:g} needs training times on both sides, there are {split.train_times}")
+    kept = adata[np.isin(_time(adata), (before[-1], held, after[0]))].copy()
+    return kept, hold_out(kept, times=[held])
+
+
 def _time(adata: ad.AnnData) -> np.ndarray:  # (cells,)
     if "time" not in adata.obs:
         raise ValueError(f"obs['time'] is missing, expected data from scimf.load; there are {list(adata.obs.columns)}")
@@ -159,6 +177,12 @@ class Space:
         if not len(self.components):
             return z.astype(np.float32)
         return (z @ self.components * self.scale + self.mean).astype(np.float32)
+
+    def expression(self, adata: ad.AnnData) -> np.ndarray:
+        """Return measured log-normalised expression (cells, genes) of the chosen genes; :meth:`decode` aims at it."""
+        x = adata[:, list(self.inputs)].X
+        x = _log_normalise(x) if self.form == "counts" else x
+        return _dense(x[:, pd.Index(self.inputs).get_indexer(self.names)], np.float32)
 
     def to_dict(self) -> dict[str, np.ndarray]:
         """Return plain arrays for a checkpoint; nothing needs pickle."""

@@ -19,7 +19,8 @@ from torch.nn import functional as F
 
 Mask = torch.Tensor | None
 INTERACTIONS = ("additive", "attention", "none")
-DIFFUSIONS = ("constant", "per_dimension", "state")
+DRIFTS = ("free", "potential")
+DIFFUSIONS = ("constant", "per_dimension", "state", "none")
 ACTIVATIONS = {"leaky_relu": nn.LeakyReLU, "silu": nn.SiLU}
 
 
@@ -28,6 +29,7 @@ class SDEConfig:
     """Every setting of a fit. The defaults are the recommended configuration; :func:`published` is the paper's."""
 
     interaction: str = "additive"  #: "additive", "attention" (published) or "none"
+    drift: str = "free"  #: own drift: "free", or "potential", minus the gradient of a learned potential
     hidden: tuple[int, ...] = (64, 64)  #: hidden layers of the own drift
     activation: str = "silu"  #: "silu" or "leaky_relu" (published)
     rank: int = 8  #: signals in the additive interaction
@@ -35,7 +37,7 @@ class SDEConfig:
     heads: int = 2  #: attention heads
     layers: int = 1  #: attention blocks, chained without residuals
     dropout: float = 0.0  #: on attention weights, training only
-    diffusion: str = "constant"  #: "constant", "per_dimension" (learned) or "state" (learned)
+    diffusion: str = "constant"  #: "constant", "per_dimension" (learned), "state" (learned) or "none" (an ODE)
     sigma: float = 0.1  #: constant, or start of the learned diffusion; model units per square root of model time
     time: str = "real"  #: "real" (model time 1 = median gap between times) or "index" (rank of the time, published)
     start: str = "segment"  #: each interval from its own observed snapshot, or one roll-out from "t0" (published)
@@ -51,11 +53,14 @@ class SDEConfig:
     lr: float = 3e-3  #: Adam step size
     schedule: str = "cosine"  #: "cosine" to zero, or "step": x 0.9 every 100 steps (published)
     clip: float = 1.0  #: largest global gradient norm; 0.1 in the published code
+    average: float = 0.0  #: decay of the running mean of the weights that is kept in the end; 0: the last weights
+    warm_steps: int = 0  #: first steps by flow matching instead of the loss; needs start="segment"
 
     def __post_init__(self) -> None:
         """Refuse what would fail later, naming the setting and its choices."""
         choices = {
             "interaction": INTERACTIONS,
+            "drift": DRIFTS,
             "activation": tuple(ACTIVATIONS),
             "diffusion": DIFFUSIONS,
             "time": ("real", "index"),
@@ -69,6 +74,10 @@ class SDEConfig:
         for key in ("rank", "heads", "layers", "batch_cells", "steps", "dt", "lr", "sigma"):
             if not getattr(self, key) > 0:
                 raise ValueError(f"SDEConfig.{key}: expected a positive number, got {getattr(self, key)!r}")
+        if not 0 <= self.average < 1:
+            raise ValueError(f"SDEConfig.average: expected a number from 0 to below 1, got {self.average!r}")
+        if self.warm_steps and self.start != "segment":
+            raise ValueError(f'SDEConfig.warm_steps: needs start="segment", got start={self.start!r}')
         object.__setattr__(self, "hidden", tuple(self.hidden))
 
     def to_dict(self) -> dict:
@@ -109,15 +118,27 @@ def mlp(sizes: Sequence[int], activation: str) -> nn.Sequential:
 
 
 class IntrinsicDrift(nn.Module):
-    """What a cell does by itself, ``f_own``: an MLP of its state. (…, dim) -> (…, dim)."""
+    r"""What a cell does by itself, ``f_own``. (…, dim) -> (…, dim).
 
-    def __init__(self, dim: int, hidden: Sequence[int] = (256, 256), activation: str = "leaky_relu") -> None:
+    ``"free"``: an MLP of its state. ``"potential"``: :math:`-\nabla \Psi(x)` of an MLP with one output, the drift of
+    the potential-gradient family (PRESCIENT, Yeo et al. 2021; PI-SDE).
+    """
+
+    def __init__(
+        self, dim: int, hidden: Sequence[int] = (256, 256), activation: str = "leaky_relu", kind: str = "free"
+    ) -> None:
         super().__init__()
-        self.net = mlp([dim, *hidden, dim], activation)
+        self.kind = kind
+        self.net = mlp([dim, *hidden, dim if kind == "free" else 1], activation)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Drift of each cell."""
-        return self.net(x)
+        if self.kind == "free":
+            return self.net(x)
+        keep = torch.is_grad_enabled()
+        with torch.enable_grad():
+            x = x if x.requires_grad else x.detach().requires_grad_()
+            return -torch.autograd.grad(self.net(x).sum(), x, create_graph=keep)[0]
 
 
 class CellAttention(nn.Module):
@@ -233,7 +254,7 @@ def _as_column(density: Mask) -> torch.Tensor | float:
 
 
 class Diffusion(nn.Module):
-    """Diagonal noise, (…, dim) -> (…, dim), positive: constant, learned per dimension, or learned from the state."""
+    """Diagonal noise, (…, dim) -> (…, dim): constant, learned per dimension, learned from the state, or none."""
 
     def __init__(self, dim: int, kind: str = "constant", sigma: float = 0.1) -> None:
         super().__init__()
@@ -252,6 +273,8 @@ class Diffusion(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Noise amplitude per square root of model time."""
+        if self.kind == "none":
+            return torch.zeros_like(x)
         log_sigma = self.log_sigma + self.net(x).clamp(-5, 5) if self.kind == "state" else self.log_sigma
         return log_sigma.exp().expand_as(x)
 
@@ -262,7 +285,7 @@ class InteractingSDE(nn.Module):
     def __init__(self, dim: int, config: SDEConfig) -> None:
         super().__init__()
         self.dim = dim
-        self.intrinsic = IntrinsicDrift(dim, config.hidden, config.activation)
+        self.intrinsic = IntrinsicDrift(dim, config.hidden, config.activation, config.drift)
         if config.interaction == "attention":
             blocks = [CellAttention(dim, config.heads, config.dropout) for _ in range(config.layers)]
         elif config.interaction == "additive":

@@ -11,7 +11,7 @@ import math
 import os
 import platform
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,129 +20,17 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
+from scimf.fitted import FittedSDE
 from scimf.sde import InteractingSDE, SDEConfig, roll_out
-from scimf.transport import LOSSES
+from scimf.snapshots import Clock, Snapshots, Units, pad, starting_snapshots
+from scimf.transport import LOSSES, exact_plan
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
     from scimf.preprocess import Space, Split
 
-KEY = "X_scimf"  #: obsm key of the model coordinates
 CHECKPOINT_EVERY = 200  #: steps between checkpoints
-
-
-# ------------------------------------------------------------------------------------------------- data
-
-
-@dataclass(frozen=True)
-class Clock:
-    """Real time to model time, piecewise linear through the knots and linear beyond them."""
-
-    real: tuple[float, ...]
-    model: tuple[float, ...]
-
-    @classmethod
-    def of(cls, times: tuple[float, ...], train_times: tuple[float, ...], kind: str) -> "Clock":
-        """``"index"``: the rank of the time among all times. ``"real"``: 1 is the median gap of the training times."""
-        if kind == "index":
-            return cls(tuple(times), tuple(float(k) for k in range(len(times))))
-        first, unit = train_times[0], float(np.median(np.diff(train_times)))
-        return cls((first, first + unit), (0.0, 1.0))
-
-    def __call__(self, time: float) -> float:
-        """Model time of a real time."""
-        k = int(np.clip(np.searchsorted(self.real, time, side="right") - 1, 0, len(self.real) - 2))
-        return self.model[k] + (time - self.real[k]) * self.rate(time)
-
-    def rate(self, time: float) -> float:
-        """Model time per unit of real time, at ``time``."""
-        k = int(np.clip(np.searchsorted(self.real, time, side="right") - 1, 0, len(self.real) - 2))
-        return (self.model[k + 1] - self.model[k]) / (self.real[k + 1] - self.real[k])
-
-
-@dataclass(frozen=True)
-class Snapshots:
-    """Observed clouds in model coordinates, by population and real time."""
-
-    cells: dict[tuple[str, float], np.ndarray]  #: (population, time) -> (cells, dim), float32
-    names: dict[tuple[str, float], np.ndarray]  #: obs_names of the same cells
-    density: dict[str, float]  #: relative density of each population, 1 where unknown
-
-    @classmethod
-    def of(cls, adata: "AnnData", mask: np.ndarray) -> "Snapshots":
-        """Collect the cells selected by ``mask`` (cells,)."""
-        if KEY not in adata.obsm:
-            raise KeyError(f'adata.obsm["{KEY}"] is missing: run scimf.fit_space(adata, split) first')
-        coordinates = np.asarray(adata.obsm[KEY], dtype=np.float32)
-        if not np.isfinite(coordinates[mask]).all():
-            raise ValueError(f'adata.obsm["{KEY}"] holds NaN or infinite values in cells that would be used')
-        population, time = populations(adata), adata.obs["time"].to_numpy(float)
-        cells, names, density = {}, {}, {}
-        for p in np.unique(population[mask]):
-            for t in np.unique(time[mask & (population == p)]):
-                rows = mask & (population == p) & (time == t)
-                cells[p, float(t)], names[p, float(t)] = coordinates[rows], adata.obs_names[rows].to_numpy(str)
-            if "density" in adata.obs:
-                values = adata.obs["density"].to_numpy(float)[population == p]
-                if not np.all(values == values[0]) or not values[0] > 0:
-                    raise ValueError(
-                        f'obs["density"] of population {p!r}: expected one positive number for all its cells'
-                    )
-                density[p] = float(values[0])
-            else:
-                density[p] = 1.0
-        return cls(cells, names, density)
-
-    def times(self, population: str) -> list[float]:
-        """Sorted observed times of a population."""
-        return sorted(t for p, t in self.cells if p == population)
-
-    def hash(self) -> str:
-        """Sha256 of cells, times and densities."""
-        digest = hashlib.sha256()
-        for key in sorted(self.cells):
-            digest.update(repr((key, self.cells[key].shape, self.density[key[0]])).encode())
-            digest.update(np.ascontiguousarray(self.cells[key]).tobytes())
-        return digest.hexdigest()
-
-
-def populations(adata: "AnnData") -> np.ndarray:
-    """Return the population of each cell as str; one population called "all" where the data name none."""
-    if "population" in adata.obs:
-        return adata.obs["population"].astype(str).to_numpy()
-    return np.full(adata.n_obs, "all")
-
-
-@dataclass(frozen=True)
-class Units:
-    """Affine map between data coordinates and the coordinates the network sees."""
-
-    centre: np.ndarray  # (dim,)
-    scale: float
-
-    @classmethod
-    def of(cls, snapshots: Snapshots, *, rescale: bool) -> "Units":
-        """Mean and mean s.d. over dimensions of the training cells; identity if ``rescale`` is off."""
-        cells = np.concatenate(list(snapshots.cells.values()))
-        if not rescale:
-            return cls(np.zeros(cells.shape[1], np.float32), 1.0)
-        return cls(cells.mean(0), float(np.sqrt(cells.var(0).mean())))
-
-    def enter(self, x: np.ndarray) -> torch.Tensor:
-        """Turn data into network coordinates."""
-        return torch.as_tensor((x - self.centre) / self.scale, dtype=torch.float32)
-
-    def leave(self, x: torch.Tensor) -> np.ndarray:
-        """Turn network into data coordinates."""
-        return x.cpu().numpy() * self.scale + self.centre
-
-
-def pad(clouds: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Stack clouds of different size: (groups, cells, dim) and the mask (groups, cells) of real cells."""
-    stacked = torch.nn.utils.rnn.pad_sequence(clouds, batch_first=True)
-    sizes = torch.tensor([len(c) for c in clouds], device=stacked.device)
-    return stacked, torch.arange(stacked.shape[1], device=stacked.device)[None] < sizes[:, None]
 
 
 # ------------------------------------------------------------------------------------------------- the loop
@@ -220,6 +108,24 @@ def batch_loss(
     return {"data": torch.cat(values).mean(), "kinetic": kinetic}
 
 
+def flow_matching_loss(sde: InteractingSDE, batch: Batch, generator: torch.Generator) -> dict[str, torch.Tensor]:
+    r"""Warm start: regress the drift on straight lines between cells that exact transport pairs.
+
+    :math:`E\,\|f(x_u) - (y - x) / \Delta t\|^2` at :math:`x_u = x + u (y - x)`, u uniform (Tong et al. 2024,
+    arXiv:2302.00482, OT-CFM), here with the autonomous drift of the whole population at :math:`x_u`.
+    """
+    ((_, observed, observed_mask),) = batch.targets
+    partner = batch.start.clone()
+    for g in range(len(partner)):
+        x, y = batch.start[g][batch.mask[g]], observed[g][observed_mask[g]]
+        partner[g, batch.mask[g]] = y[exact_plan(x, y).argmax(1)]
+    u = torch.rand(len(partner), 1, 1, generator=generator, device=partner.device)
+    path = partner - batch.start
+    error = sde.drift(batch.start + u * path, batch.mask, batch.density) - path / batch.gaps[0][:, None, None]
+    squared = (error.square().mean(-1) * batch.mask).sum() / batch.mask.sum()
+    return {"data": squared, "kinetic": torch.zeros_like(squared)}
+
+
 def _generators(seed: int, step: int, device: torch.device) -> tuple[torch.Generator, torch.Generator]:
     state = np.random.SeedSequence([seed, step]).generate_state(2, np.uint64)
     draws = torch.Generator().manual_seed(int(state[0] >> 1))
@@ -238,7 +144,7 @@ def fit(
     cache: Path | str | None = None,
     progress: bool = True,
     on_step: Callable[[int, dict[str, float]], None] | None = None,
-) -> "FittedSDE":
+) -> FittedSDE:
     """Fit the model to the training cells of ``split``; held-out cells are never touched.
 
     Parameters
@@ -283,9 +189,10 @@ def fit(
     path = None if cache is None else Path(cache) / f"{identity}.pt"
     history: dict[str, list[float]] = {"data": [], "kinetic": []}
     model = FittedSDE(sde, config, units, clock, starting_snapshots(adata, split), space, seed, history)
+    average = {name: value.clone() for name, value in sde.state_dict().items()}
     first = 0
     if path is not None and path.exists():
-        first = _read_checkpoint(path, model, optimiser, identity)
+        first = _read_checkpoint(path, model, optimiser, average, identity)
     sde.train()
     bar = tqdm(range(first, config.steps), initial=first, total=config.steps, disable=not _shown(progress))
     bar.set_description(f"{config.interaction}, seed {seed}")
@@ -293,7 +200,9 @@ def fit(
         draws, noise = _generators(seed, step, device)
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             torch.manual_seed(seed * 1_000_003 + step)  # dropout
-            terms = batch_loss(sde, make_batch(clouds, train.density, clock, config, draws, device), config, noise)
+            batch = make_batch(clouds, train.density, clock, config, draws, device)
+            warm = step < config.warm_steps
+            terms = flow_matching_loss(sde, batch, noise) if warm else batch_loss(sde, batch, config, noise)
             loss = config.data_weight * terms["data"] + config.kinetic_weight * terms["kinetic"]
             optimiser.zero_grad()
             loss.backward()
@@ -307,16 +216,19 @@ def fit(
         for group in optimiser.param_groups:
             group["lr"] = config.lr * _lr_factor(step, config)
         optimiser.step()
+        for name, value in sde.state_dict().items():
+            average[name].lerp_(value, 1 - config.average)
         for name, value in values.items():
             history[name].append(value)
         bar.set_postfix({name: f"{value:.3g}" for name, value in values.items()}, refresh=False)
         if path is not None and (step + 1) % CHECKPOINT_EVERY == 0 and step + 1 < config.steps:
-            _write_checkpoint(path, model, optimiser, identity)
+            _write_checkpoint(path, model, optimiser, average, identity)
         if on_step is not None:
             on_step(step, values)
     sde.eval()
     if path is not None and first < config.steps:
-        _write_checkpoint(path, model, optimiser, identity)
+        _write_checkpoint(path, model, optimiser, average, identity)
+    sde.load_state_dict(average)
     return model
 
 
@@ -331,11 +243,6 @@ def _lr_factor(step: int, config: SDEConfig) -> float:
     return 0.5 * (1 + math.cos(math.pi * step / config.steps))
 
 
-def starting_snapshots(adata: "AnnData", split: "Split") -> Snapshots:
-    """Return what sampling may start from: training snapshots, and the first snapshot of each held-out population."""
-    return Snapshots.of(adata, ~split.held_mask(adata))
-
-
 def fit_many(
     adata: "AnnData",
     split: "Split",
@@ -347,7 +254,7 @@ def fit_many(
     device: str = "auto",
     workers: int | None = None,
     progress: bool = True,
-) -> dict[tuple[str, int], "FittedSDE"]:
+) -> dict[tuple[str, int], FittedSDE]:
     """Fit every configuration with every seed, side by side in single-threaded processes; finished fits are read.
 
     Returns
@@ -388,7 +295,7 @@ def _fit_quietly(adata: "AnnData", split: "Split", config: SDEConfig, seed: int,
 def code_hash() -> str:
     """Sha256 of the code that decides what a fit gives; comments and docstrings do not count."""
     digest = hashlib.sha256()
-    for name in ("sde", "transport", "train"):
+    for name in ("snapshots", "sde", "transport", "train"):
         tree = ast.parse(Path(__file__).with_name(f"{name}.py").read_text(encoding="utf-8"))
         for node in ast.walk(tree):
             if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
@@ -409,11 +316,14 @@ def _versions() -> dict[str, str]:
     return {"python": platform.python_version()} | {name: version(name) for name in packages}
 
 
-def _write_checkpoint(path: Path, model: "FittedSDE", optimiser: torch.optim.Optimizer, identity: str) -> None:
+def _write_checkpoint(
+    path: Path, model: FittedSDE, optimiser: torch.optim.Optimizer, average: dict[str, torch.Tensor], identity: str
+) -> None:
     content = {
         "identity": identity,
         "step": len(model.history["data"]),
         "weights": model.sde.state_dict(),
+        "average": average,
         "optimiser": optimiser.state_dict(),
         "history": model.history,
         "config": model.config.to_dict(),
@@ -438,12 +348,16 @@ def _load_file(path: Path) -> dict:
         raise ValueError(f"{path}: damaged or not a checkpoint ({error}); delete it and run again") from error
 
 
-def _read_checkpoint(path: Path, model: "FittedSDE", optimiser: torch.optim.Optimizer, identity: str) -> int:
+def _read_checkpoint(
+    path: Path, model: FittedSDE, optimiser: torch.optim.Optimizer, average: dict[str, torch.Tensor], identity: str
+) -> int:
     content = _load_file(path)
     if content.get("identity") != identity:
         raise ValueError(f"{path}: belongs to another fit (identity {content.get('identity')}, expected {identity})")
     model.sde.load_state_dict(content["weights"])
     optimiser.load_state_dict(content["optimiser"])
+    for name, value in content["average"].items():
+        average[name].copy_(value)
     for name, values in content["history"].items():
         model.history[name][:] = values
     return content["step"]
@@ -454,146 +368,3 @@ def _finished(path: Path) -> bool:
         return False
     content = _load_file(path)
     return content["step"] == content["config"]["steps"]
-
-
-# ------------------------------------------------------------------------------------------------- the result
-
-
-@dataclass
-class FittedSDE:
-    """A fitted model with what is needed to use it: units, clock, starting snapshots and the way back to genes."""
-
-    sde: InteractingSDE
-    config: SDEConfig
-    units: Units
-    clock: Clock
-    starts: Snapshots
-    space: "Space | None"
-    seed: int
-    history: dict[str, list[float]] = field(repr=False)
-
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return next(self.sde.parameters()).device
-
-    @torch.no_grad()
-    def sample(
-        self,
-        times: Iterable[float],
-        *,
-        n: int | None = None,
-        start: str = "previous",
-        populations: Iterable[str] | None = None,
-        seed: int = 0,
-        max_context: int = 2000,
-    ) -> "AnnData":
-        """Simulate populations to the given real times.
-
-        Parameters
-        ----------
-        times
-            Real times, each later than the first snapshot.
-        n
-            Cells per population and time; as many as the start has if omitted. More than the start has are made of
-            repeated simulations with fresh noise.
-        start
-            "previous": each time from the latest observed snapshot before it; "t0": from the first snapshot.
-        populations
-            All by default.
-        seed
-            Noise and choice of start cells.
-        max_context
-            At most so many cells are simulated together.
-
-        Returns
-        -------
-        AnnData
-            ``X`` in gene space (or the coordinates themselves if there are no genes), ``obsm["X_scimf"]``, ``obs``:
-            time, population, start_time, start_cell (the observed cell each simulated one began as).
-        """
-        if start not in ("previous", "t0"):
-            raise ValueError(f'start: expected "previous" or "t0", got {start!r}')
-        known = sorted(self.starts.density)
-        names = known if populations is None else [str(p) for p in populations]
-        if set(names) - set(known):
-            raise ValueError(f"populations: unknown {sorted(set(names) - set(known))}, known {known}")
-        generator = torch.Generator(self.device).manual_seed(seed)
-        rng = np.random.default_rng(seed)
-        blocks, rows = [], []
-        for p in names:
-            for time in times:
-                before = [t for t in self.starts.times(p) if t < time]
-                if not before:
-                    raise ValueError(
-                        f"time {time}: population {p!r} has no earlier snapshot (first: {self.starts.times(p)[0]})"
-                    )
-                origin = before[-1] if start == "previous" else before[0]
-                cells, index = self._simulate(p, origin, time, n, max_context, rng, generator)
-                blocks.append(cells)
-                rows += [(float(time), p, origin, self.starts.names[p, origin][i]) for i in index]
-        return self._package(np.concatenate(blocks), rows)
-
-    def _simulate(self, population, origin, time, n, max_context, rng, generator) -> tuple[np.ndarray, np.ndarray]:
-        cloud = self.starts.cells[population, origin]
-        size = min(len(cloud), max_context)
-        wanted = size if n is None else n
-        density = torch.tensor([self.starts.density[population]], device=self.device)
-        gaps = torch.tensor([[self.clock(time) - self.clock(origin)]], device=self.device)
-        parts, index = [], []
-        while sum(map(len, index)) < wanted:
-            chosen = rng.permutation(len(cloud))[:size]
-            x = self.units.enter(cloud[chosen])[None].to(self.device)
-            states, _ = roll_out(self.sde, x, gaps, dt=self.config.dt, density=density, generator=generator)
-            parts.append(self.units.leave(states[-1, 0]))
-            index.append(chosen)
-        return np.concatenate(parts)[:wanted], np.concatenate(index)[:wanted]
-
-    def _package(self, cells: np.ndarray, rows: list[tuple]) -> "AnnData":
-        import anndata as ad
-        import pandas as pd
-
-        obs = pd.DataFrame(rows, columns=["time", "population", "start_time", "start_cell"])
-        obs.index = [f"simulated{i}" for i in range(len(obs))]
-        obs["population"] = obs["population"].astype("category")
-        decoded = cells if self.space is None else self.space.decode(cells)
-        names = [f"x{k + 1}" for k in range(cells.shape[1])] if self.space is None else list(self.space.names)
-        adata = ad.AnnData(np.asarray(decoded, np.float32), obs=obs, var=pd.DataFrame(index=names))
-        adata.obsm[KEY] = cells.astype(np.float32)
-        adata.uns["scimf"] = {"name": "simulated", "config": json.dumps(self.config.to_dict()), "seed": self.seed}
-        return adata
-
-    @torch.no_grad()
-    def drift(self, adata: "AnnData", *, speak: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """Own and heard drift of observed cells, each in the context of its whole snapshot and population.
-
-        Parameters
-        ----------
-        adata
-            Data with ``obsm["X_scimf"]``.
-        speak
-            Optional (cells,) booleans; cells that are ``False`` say nothing, the normaliser is kept.
-
-        Returns
-        -------
-        own, heard
-            (cells, dim), data coordinates per unit of **real** time.
-        """
-        coordinates, time = np.asarray(adata.obsm[KEY]), adata.obs["time"].to_numpy(float)
-        own, heard = np.zeros_like(coordinates), np.zeros_like(coordinates)
-        for rows, density in contexts(adata):
-            x = self.units.enter(coordinates[rows])[None].to(self.device)
-            said = None if speak is None else torch.as_tensor(speak[rows], device=self.device, dtype=x.dtype)[None]
-            rate = self.clock.rate(time[rows[0]]) * self.units.scale
-            own[rows] = self.sde.own(x)[0].cpu().numpy() * rate
-            dense = torch.tensor([density], device=self.device, dtype=x.dtype)
-            heard[rows] = self.sde.heard(x, density=dense, speak=said)[0].cpu().numpy() * rate
-        return own, heard
-
-
-def contexts(adata: "AnnData") -> list[tuple[np.ndarray, float]]:
-    """Rows of each population x time snapshot, with the density of the population."""
-    population, time = populations(adata), adata.obs["time"].to_numpy(float)
-    density = adata.obs["density"].to_numpy(float) if "density" in adata.obs else np.ones(adata.n_obs)
-    groups = [np.flatnonzero((population == p) & (time == t)) for p in np.unique(population) for t in np.unique(time)]
-    return [(rows, float(density[rows[0]])) for rows in groups if len(rows)]

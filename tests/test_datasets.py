@@ -18,6 +18,8 @@ CELLS = {
     "larry_clones": {2: 34, 4: 316, 6: 431},
     "emt": {0: 577, 1 / 3: 885, 1: 788, 5: 883},
     "cytobridge_sim": {0: 400, 1: 432, 2: 500, 3: 606, 4: 772},
+    "cardiomyocyte_qpcr": {0: 231, 24: 166, 36: 93, 48: 211, 60: 122, 72: 258, 96: 456, 120: 359},
+    "mes_retinoic_acid": {0: 282, 6: 335, 12: 285, 24: 291, 36: 334, 48: 277, 60: 273, 72: 235, 96: 137},
 }
 CONTENT = b"cells " * 1000
 
@@ -142,6 +144,24 @@ def test_timeout(toy, server, monkeypatch):
     monkeypatch.setattr(server.RequestHandlerClass, "do_GET", lambda self: time.sleep(1))
     with pytest.raises(datasets.DataUnavailable, match="Timeout"):
         datasets.fetch("toy")
+
+
+# --- readers of the two small panels, on files of their layout
+
+
+def test_qpcr_is_turned_into_expression_and_empty_lines_are_dropped(tmp_path):
+    file = tmp_path / "ct.csv"
+    file.write_text("GATA4,NANOG,h\n25,18.5,0\n20,25,24\n,,\n,,\n")
+    adata = datasets.READERS["cardiomyocyte_qpcr"]([file])
+    assert adata.X.tolist() == [[0, 6.5], [5, 0]] and list(adata.var_names) == ["GATA4", "NANOG"]
+    assert adata.obs["time"].tolist() == [0, 24]
+
+
+def test_panel_of_counts_is_transposed_and_its_stimulus_left_out(tmp_path):
+    file = tmp_path / "panel.txt"
+    file.write_text("0\t0\t0\t6\n0\t0\t0\t1\n1\t3\t0\t2\n2\t1\t0\t7\n")
+    adata = datasets.READERS["mes_retinoic_acid"]([file])
+    assert adata.X.tolist() == [[3, 1], [0, 0], [2, 7]] and adata.obs["time"].tolist() == [0, 0, 6]
 
 
 # --- names and options
@@ -387,8 +407,9 @@ def test_real_data(name, options, tmp_path):
     for file, url, digest in zip(meta["files"], meta["urls"], meta["sha256"], strict=True):
         assert registered[file] == (url, digest) == (url, hashlib.sha256((paths.DATA / file).read_bytes()).hexdigest())
     columns = {"cite_hspc": 50, "pbmc_activation": 30, "reprogramming_cut": 1479, "larry_clones": 2481, "emt": 10}
+    columns |= {"cardiomyocyte_qpcr": 96, "mes_retinoic_acid": 41}
     assert adata.n_vars == options.get("n_pcs", columns.get(name, 2))
-    if meta["form"] == "lognorm":
+    if name in ("reprogramming_cut", "larry_clones"):
         x = adata.X.toarray()
         assert x.min() == 0 and x.max() < 12 and not np.isnan(x).any()
         np.testing.assert_allclose(np.expm1(x.astype(np.float64)).sum(1), 1e4, rtol=1e-4)

@@ -5,7 +5,8 @@ import torch
 
 from scimf.interpret import attention_by_type, edge_recovery, influence, shuffled_labels, untrained, velocity
 from scimf.sde import SDEConfig
-from scimf.train import contexts, fit
+from scimf.snapshots import contexts
+from scimf.train import fit
 
 
 def model_of(tiny, interaction):

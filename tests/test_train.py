@@ -5,7 +5,8 @@ import torch
 from scimf import simulate
 from scimf.preprocess import fit_space, hold_out
 from scimf.sde import SDEConfig, published
-from scimf.train import CHECKPOINT_EVERY, Clock, Snapshots, fit, fit_many
+from scimf.snapshots import Clock, Snapshots
+from scimf.train import CHECKPOINT_EVERY, fit, fit_many
 
 QUICK = SDEConfig(hidden=(16,), hidden_interaction=16, steps=6, batch_cells=24, batch_groups=4, dt=0.5)
 

@@ -1,0 +1,85 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from scimf import scoreboard
+from scimf.preprocess import hold_out, only_neighbours
+from scimf.sde import SDEConfig
+
+QUICK = SDEConfig(hidden=(8,), hidden_interaction=8, steps=2, batch_cells=16, batch_groups=2, dt=0.5)
+BOARD = scoreboard.Board("tiny", "typed", "leave_one_out", ((2.0,),), held_populations=1)
+
+
+@pytest.fixture(scope="module")
+def scored(tiny, tmp_path_factory):
+    (setup,) = scoreboard.setups(BOARD, tiny[0])
+    samples = scoreboard.predict(
+        setup, seeds=[0, 1], peer_seeds=[0], cache=tmp_path_factory.mktemp("fits"), config=QUICK, n=20, workers=1
+    )
+    sizes = {"n": 10, "draws": 2, "transport_n": 5, "transport_draws": 1}
+    return setup, samples, scoreboard.score_setup(setup, samples, workers=1, **sizes)
+
+
+def test_every_method_predicts_every_held_out_snapshot(scored):
+    setup, samples, _ = scored
+    assert {name.split()[0] for name in samples} == set(scoreboard.LEARNED)
+    for cells in samples.values():
+        seen = set(zip(cells.obs["population"].astype(str), cells.obs["time"], strict=True))
+        assert {("p00", 2.0), ("p04", 1.0), ("p04", 4.0)} <= seen and ("p00", 1.0) not in seen
+
+
+def test_summary_has_floor_baselines_and_seeds(scored):
+    table = scoreboard.summary(scored[2]).set_index(["method", "metric"])
+    assert table.loc[("scimf", "w1"), "n_seeds"] == 2 and table.loc[("mixture", "w1"), "n_seeds"] == 0
+    assert {"floor", "copy_previous", "schroedinger_bridge", *scoreboard.LEARNED} <= set(
+        table.index.get_level_values(0)
+    )
+    assert (table["lo"] <= table["mean"]).all() and (table["mean"] <= table["hi"]).all()
+
+
+def test_summary_gives_each_setup_and_kind_the_same_weight():
+    rows = [("a", "time", "p", 1.0, 1.0), ("a", "time", "q", 1.0, 3.0), ("a", "population", "r", 1.0, 8.0)]
+    rows += [("b", "time", "p", 2.0, 11.0)]
+    scores = pd.DataFrame(rows, columns=["setup", "kind", "population", "time", "value"])
+    scores = scores.assign(board="x", method="m", metric="w1", seed=0, draw=0, n=5)
+    assert scoreboard.summary(scores)["mean"].item() == ((2 + 8) / 2 + 11) / 2
+
+
+def test_difference_is_paired():
+    rows = [(m, d, 10 * d + (m == "b")) for m in "ab" for d in range(4)]
+    scores = pd.DataFrame(rows, columns=["method", "draw", "value"])
+    scores = scores.assign(metric="energy_distance", seed=pd.NA, setup="s", kind="time", population="p", time=1.0)
+    found = scoreboard.difference(scores, "a", "b")
+    assert found["mean"] == found["lo"] == found["hi"] == -1
+
+
+def test_bridge_protocol_keeps_two_neighbours(tiny):
+    adata = tiny[0]
+    part, split = only_neighbours(adata, hold_out(adata, times=[2.0]))
+    assert split.times == (1.0, 2.0, 3.0) and split.train_times == (1.0, 3.0)
+    with pytest.raises(ValueError, match="both sides"):
+        only_neighbours(adata, hold_out(adata, times=[4.0]))
+    with pytest.raises(ValueError, match="one held-out time"):
+        only_neighbours(adata, hold_out(adata, times=[2.0, 3.0]))
+
+
+def test_inner_problems_never_hold_outer_cells():
+    for name, times in scoreboard.INNER.items():
+        (outer,) = scoreboard.BOARDS[name].setups
+        assert not set(times) & set(outer), name
+
+
+def test_choosing_settings_cannot_see_held_out_cells(tiny):
+    """The inner problem on which settings are chosen is the same whatever the held-out cells are."""
+    adata = tiny[0]
+    board = scoreboard.Board("tiny", "typed", "leave_one_out", ((2.0,),))
+    shuffled = adata.copy()
+    rows = np.flatnonzero(adata.obs["time"] == 2.0)
+    shuffled.X[rows] = adata.X[np.random.default_rng(0).permutation(rows)] * 100
+    one, two = (scoreboard.inner_setup(board, data, [1.0]) for data in (adata, shuffled))
+    assert 2.0 not in set(one.adata.obs["time"])
+    np.testing.assert_array_equal(one.adata.obsm["X_scimf"], two.adata.obsm["X_scimf"])
+
+
+def test_keys_of_boards_can_be_recorded():
+    assert all(set(name) <= set("abcdefghijklmnopqrstuvwxyz0123456789_.") for name in scoreboard.BOARDS)
