@@ -118,18 +118,22 @@ def _make_pair(name: str, executed=None, provenance: dict | None = None):
 def publish(profile: str) -> None:
     """Copy a complete run into ``published/`` (and, for teach, into the ``.ipynb`` pairs); refuse any other.
 
+    ``teach`` is published whole. A notebook of another profile is a job of its own: those that were run are published,
+    what was published of the others stays.
+
     Raises
     ------
     Refused
         With every reason found; nothing was written then.
     """
     names, current = notebook_names(), source_hash()
-    problems = [] if names else ["there are no notebooks"]
+    if names and not profile_settings(profile, names[0])[0]["enforce"]:
+        raise Refused(f"profile {profile} does not enforce its claims: nothing of it is published")
+    if profile != "teach":
+        names = [name for name in names if run_record(name, profile)]
+    problems = [] if names else [f"nothing was run: make figures PROFILE={profile}"]
     copies: dict[Path, Path | str] = {}
     for name in names:
-        settings, _ = profile_settings(profile, name)
-        if not settings["enforce"]:
-            raise Refused(f"profile {profile} does not enforce its claims: nothing of it is published")
         record = run_record(name, profile)
         trouble = _unfit(name, profile, record, current)
         problems += [f"{name}: {reason}" for reason in trouble]
@@ -150,10 +154,15 @@ def publish(profile: str) -> None:
         raise Refused(f"profile {profile} is not published:\n" + "\n".join(f"  {p}" for p in problems))
     for target, source in copies.items():
         write_atomic(target, source if isinstance(source, str) else source.read_bytes())
+    others = [n for n in notebook_names() if n not in names]
+    for record in (run_record(n, profile, paths.RESULTS / "published") for n in others):
+        kept = [file for files in record.get("figures", {}).values() for file in files]
+        copies |= {paths.FIGURES / "published" / profile / file: "" for file in kept}
+        copies |= {paths.RESULTS / "published" / profile / f"{record['notebook']}.json": ""} if record else {}
     for folder in (paths.RESULTS / "published" / profile, paths.FIGURES / "published" / profile):
         for stale in (p for p in folder.glob("*") if p not in copies):
             stale.unlink()
-    say(f"published {profile}: {len(names)} notebooks, {sum(p.suffix == '.png' for p in copies)} figures")
+    say(f"published {profile}: {', '.join(names)}")
 
 
 def _unfit(name: str, profile: str, record: dict, current: str) -> list[str]:

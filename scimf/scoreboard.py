@@ -1,11 +1,11 @@
 """The scoreboard: which data, which held-out times, which methods, under which protocol. Run by notebook 06.
 
-Everything that could be tuned is fixed here and was committed before the held-out cells were scored; how the settings
-of :func:`recommended` were chosen, without any held-out cell, is shown in the notebook.
+Nothing is chosen on a held-out time: what can be chosen on the training times of a set-up is (:func:`choose`), what
+cannot is a default that was chosen on training times of other data sets and committed before the scores were made.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from scimf.baselines import BASELINES
-from scimf.bridge import fit_bridges
+from scimf.bridge import Mix, fit_bridges
 from scimf.evaluate import METRICS, evaluate, interval
 from scimf.peers import attention, fit_flow_matching, neural_ode, potential_sde, schroedinger_bridge, shortened
 from scimf.preprocess import Split, fit_space, hold_out, only_neighbours
@@ -78,12 +78,11 @@ BOARDS = {
               headline=True, what="days 2, 4 -> 3 and 3, 7 -> 4, 100 PCs"),
         Board("cite100.bridge_plus", "cite_hspc", "leave_one_out", ((3.0,), (4.0,)), n=2500, n_pcs=100,
               options={"n_pcs": 100}, headline=True, what="all other days -> 3 and -> 4, 100 PCs"),
-        Board("typed", "typed", "leave_one_out", ((2.0,),), options={"seed": 0}, held_populations=4,
-              what="time 2 of 24 populations, and 4 populations after time 0"),
+        Board("typed", "typed", "leave_one_out", ((2.0,),), options={"seed": 0, "n_cells": 50},
+              held_populations=4, what="time 2 of 24 populations, and 4 populations after time 0"),
         Board("pbmc", "pbmc_activation", "leave_one_out", (tuple(float(h) for h in range(1, 20, 2)),),
               what="every second hour, in one fit"),
-        Board("pbmc_forecast", "pbmc_activation", "leave_one_out", ((20.0,), (18.0, 19.0, 20.0)),
-              what="hour 20 from 0-19; hours 18-20 from 0-17"),
+        Board("pbmc_forecast", "pbmc_activation", "leave_one_out", ((20.0,),), what="hour 20 from 0-19"),
         Board("cytobridge_attraction", "cytobridge_sim", "leave_one_out", ((1.0,), (2.0,), (3.0,)),
               options={"which": "attraction"}, what="each inner time, gene circuit with attraction and growth"),
         Board("cytobridge_none", "cytobridge_sim", "leave_one_out", ((1.0,), (2.0,), (3.0,)),
@@ -97,16 +96,32 @@ BOARDS = {
     )
 }  # fmt: skip
 
-#: Inner problems on which settings were chosen: training times of three boards, some of them held out once more.
-INNER = {
-    "pbmc": (2.0, 6.0, 10.0, 14.0, 18.0),
-    "cardiomyocyte": (36.0, 96.0),
-    "mes": (12.0, 60.0),
-}
+#: Boards whose *training* times, some of them held out once more, decide the settings that cannot be chosen where they
+#: are used: a bridge sees two times and has nothing left to choose on.
+DEVELOPMENT = ("pbmc", "cardiomyocyte", "mes")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What is chosen without held-out cells: the kinetic weight of the fits, and how their predictions are mixed."""
+
+    kinetic_weight: float = 0.003
+    mix: Mix = Mix(moved=1 / 3, power=1.0)
+
+    def __str__(self) -> str:
+        return f"kinetic weight {self.kinetic_weight:g}, moved {self.mix.moved:.2f}, power {self.mix.power:g}"
+
+
+#: For two training times; the best of these on the bridges inside the training times of the development boards.
+BRIDGE_CHOICES = tuple(Choice(k, Mix(m)) for k in (0.0, 0.001, 0.003) for m in (1 / 3, 1 / 2, 2 / 3, 1.0))
+#: For three or more training times; the best of these on the set-up's own inner times.
+NESTED_CHOICES = tuple(
+    Choice(k, Mix(m, p)) for k in (0.0, 0.003) for m in (1 / 3, 2 / 3, 1.0) for p in (0.0, 1.0, np.inf)
+)
 
 
 def recommended(**changes) -> SDEConfig:
-    """Return the one configuration that is scored on every board."""
+    """Return the configuration that is scored on every board; its kinetic weight is part of a :class:`Choice`."""
     settings = {"hidden": (128, 128), "hidden_interaction": 128, "batch_cells": 256, "target_cells": 512, "steps": 200}
     return SDEConfig(**(settings | changes))
 
@@ -132,61 +147,110 @@ def setups(board: Board, adata: "AnnData") -> Iterator[Setup]:
         yield Setup(board.name, part, split, fit_space(part, split, n_pcs=board.n_pcs))
 
 
-def inner_setup(board: Board, adata: "AnnData", times: Iterable[float]) -> Setup:
-    """Return a problem inside the training cells of a board: its held-out cells are gone before anything starts."""
-    outer = hold_out(adata, times=board.setups[0])
-    train = adata[outer.train_mask(adata)].copy()
-    split = hold_out(train, times=times)
-    return Setup(f"{board.name}.inner", train, split, fit_space(train, split, n_pcs=board.n_pcs))
+def inner_setup(setup: Setup, n_pcs: int) -> Setup | None:
+    """Return a problem inside the training cells of a set-up, or ``None`` where two times are all there is.
+
+    Held-out cells are gone before anything starts. Of the training times every second inner one is held out; in a
+    forecast, the last one.
+    """
+    train = setup.adata[setup.split.train_mask(setup.adata)].copy()
+    times = setup.split.train_times
+    if len(times) < 3:
+        return None
+    forecast = min(setup.split.held_times, default=-np.inf) > times[-1]
+    split = hold_out(train, times=times[-1:] if forecast else times[1:-1:2])
+    return Setup(f"{setup.board}.inner", train, split, fit_space(train, split, n_pcs=n_pcs))
+
+
+def inner_bridges(setup: Setup, n_pcs: int) -> Iterator[Setup]:
+    """Yield the bridges inside a set-up's training times: each held-out inner time between its two neighbours."""
+    inner = inner_setup(setup, n_pcs)
+    for time in inner.split.held_times:
+        part, split = only_neighbours(inner.adata, hold_out(inner.adata, times=[time]))
+        yield Setup(f"{inner.board}.{time:g}", part, split, fit_space(part, split, n_pcs=n_pcs))
+
+
+def compare_choices(
+    setup: Setup, choices: tuple[Choice, ...], *, cache: Path, seeds: Iterable[int] = (0,), steps: int = 200, **options
+) -> pd.Series:
+    """Energy distance of each choice on an inner problem, and of the neighbour mixture (``"mixture"``)."""
+    configs = {
+        f"{k:g}": recommended(kinetic_weight=k, steps=steps) for k in sorted({c.kinetic_weight for c in choices})
+    }
+    problem = (setup.adata, setup.split, setup.space)
+    fits = fit_bridges(*problem, configs=configs, seeds=seeds, cache=cache, **options)
+    samples = {
+        f"{c} / {seed}": predicted(replace(bridge, mix=c.mix), setup)
+        for (name, seed), bridge in fits.items()
+        for c in choices
+        if f"{c.kinetic_weight:g}" == name
+    }
+    kept = {name: BASELINES[name] for name in ("copy_previous", "mixture")}
+    table = evaluate(samples, *problem[:2], metrics=("energy_distance",), baselines=kept)
+    return table.groupby(table["method"].str.split(" / ").str[0], sort=False)["value"].mean()
+
+
+def choose(setup: Setup, n_pcs: int, *, cache: Path, **options) -> tuple[Choice, pd.Series | None]:
+    """Return the choice for a set-up and the inner scores it rests on; held-out cells are not touched.
+
+    The inner times of its own training times decide; with two training times, the default of :class:`Choice` holds.
+    """
+    inner = inner_setup(setup, n_pcs)
+    if inner is None:
+        return Choice(), None
+    scores = compare_choices(inner, NESTED_CHOICES, cache=cache, **options)
+    return min(NESTED_CHOICES, key=lambda c: scores[str(c)]), scores
 
 
 def predict(
     setup: Setup,
+    choice: Choice,
     *,
     seeds: Iterable[int],
     peer_seeds: Iterable[int],
     cache: Path,
-    config: SDEConfig | None = None,
+    steps: int = 200,
     methods: tuple[str, ...] = LEARNED,
-    n: int = 2500,
     device: str = "auto",
     workers: int | None = None,
 ) -> dict[str, "AnnData"]:
     """Fit every method with every seed and return predicted cells by ``"method seed"``; fits are cached.
 
-    ``n`` is the number of predicted cells per held-out snapshot.
+    The twin without interaction uses the same choice as ours, peers their own form and the same budget of steps.
+    Every cloud has as many cells as the snapshot before.
     """
-    base = config or recommended()
+    plain, base = recommended(steps=steps), recommended(steps=steps, kinetic_weight=choice.kinetic_weight)
     seeds, peer_seeds = list(seeds), list(peer_seeds)
-    dim, options = setup.space.dim, {"cache": cache, "device": device, "workers": workers}
+    options = {"cache": cache, "device": device, "workers": workers}
     problem = (setup.adata, setup.split, setup.space)
-    ours = {"scimf": base, "no_interaction": widened_twin(dim, base)}
-    forms = {"attention": attention, "published": shortened, "neural_ode": neural_ode, "potential_sde": potential_sde}
+    ours = {"scimf": base, "no_interaction": widened_twin(setup.space.dim, base)}
+    ours = {name: config for name, config in ours.items() if name in methods}
+    peers = {"attention": attention(base), "published": shortened(plain)}
+    peers |= {"neural_ode": neural_ode(plain), "potential_sde": potential_sde(plain)}
+    peers = {name: config for name, config in peers.items() if name in methods}
     samples = {}
-    bridges = fit_bridges(*problem, configs={m: c for m, c in ours.items() if m in methods}, seeds=seeds, **options)
-    for (name, s), bridge in bridges.items():
-        samples[f"{name} {s}"] = predicted(bridge, setup, n)
+    for (name, s), bridge in fit_bridges(*problem, configs=ours, seeds=seeds, mix=choice.mix, **options).items():
+        samples[f"{name} {s}"] = predicted(bridge, setup)
         if name == "scimf" and "scimf_forward" in methods:
-            samples[f"scimf_forward {s}"] = predicted(bridge.forward, setup, n)
-    peers = {name: form(base) for name, form in forms.items() if name in methods}
+            samples[f"scimf_forward {s}"] = predicted(bridge.forward, setup)
     for (name, s), model in fit_many(*problem, configs=peers, seeds=peer_seeds, **options).items():
-        samples[f"{name} {s}"] = predicted(model, setup, n)
+        samples[f"{name} {s}"] = predicted(model, setup)
     if "flow_matching" in methods:
         for s in seeds:
-            flow = fit_flow_matching(setup.adata, setup.split, hidden=base.hidden, steps=base.steps, seed=s)
-            samples[f"flow_matching {s}"] = predicted(flow, setup, n)
+            flow = fit_flow_matching(setup.adata, setup.split, hidden=plain.hidden, steps=steps, seed=s)
+            samples[f"flow_matching {s}"] = predicted(flow, setup)
     return samples
 
 
-def predicted(model, setup: Setup, n: int) -> "AnnData":
-    """Predicted cells at every held-out snapshot of the set-up."""
+def predicted(model, setup: Setup) -> "AnnData":
+    """Predicted cells at every held-out snapshot of the set-up, as many as the snapshot before has."""
     import anndata as ad
 
     split, known = setup.split, model.forward.starts if hasattr(model, "forward") else model.starts
     companies = [p for p in sorted(known.density) if p not in split.held_populations]
-    parts = [model.sample(split.held_times, n=n, populations=companies)] if split.held_times else []
+    parts = [model.sample(split.held_times, populations=companies)] if split.held_times else []
     for p in split.held_populations:
-        parts.append(model.sample([t for t in split.times if t > known.times(p)[0]], n=n, populations=[p]))
+        parts.append(model.sample([t for t in split.times if t > known.times(p)[0]], populations=[p]))
     return ad.concat(parts, index_unique="-", keys=[str(k) for k in range(len(parts))], merge="same")
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from scimf.bridge import Bridge, _whole, fit_bridges, reversed_time
+from scimf.bridge import Bridge, Mix, _whole, fit_bridges, reversed_time
 from scimf.preprocess import fit_space, hold_out
 from scimf.sde import SDEConfig
 
@@ -12,7 +12,7 @@ QUICK = SDEConfig(hidden=(8,), hidden_interaction=8, steps=3, batch_cells=16, ba
 def bridge(tiny, tmp_path_factory):
     adata, split, space = tiny
     options = {"configs": {"a": QUICK}, "seeds": [0], "cache": tmp_path_factory.mktemp("fits"), "progress": False}
-    return fit_bridges(adata, split, space, workers=1, **options)["a", 0]
+    return fit_bridges(adata, split, space, workers=1, mix=Mix(moved=2 / 3), **options)["a", 0]
 
 
 def test_reversed_time_hands_on_training_cells_only(tiny):
@@ -28,6 +28,10 @@ def test_weights_by_hand(bridge):
     expected = {("forward", 1.0): 1 / 3, ("backward", 3.0): 1 / 3}
     expected |= {("observed", t): (1 / 3) * c / 3 for t, c in closeness.items()}
     assert found == pytest.approx(expected) and sum(found.values()) == pytest.approx(1)
+    alike = Bridge(bridge.forward, bridge.backward, Mix(0.0, power=0.0)).weights("p00", 2.0)
+    assert [alike["observed", t] for t in (0.0, 1.0, 3.0, 4.0)] == pytest.approx([1 / 4] * 4)
+    near = Bridge(bridge.forward, bridge.backward, Mix(0.0, power=np.inf)).weights("p00", 2.0)
+    assert near["observed", 1.0] == near["observed", 3.0] == 0.5 and ("observed", 0.0) not in near
 
 
 def test_a_held_out_population_only_moves_forward(bridge):
@@ -41,7 +45,7 @@ def test_samples_have_the_shares_and_nothing_moves_at_zero(tiny, bridge):
     cells = bridge.sample([2.0], n=60, populations=["p00"])
     assert cells.n_obs == 60 and set(cells.obs["time"]) == {2.0} and set(cells.obs["population"]) == {"p00"}
     assert cells.obs["start_time"].value_counts().to_dict() == {1.0: 27, 3.0: 27, 0.0: 3, 4.0: 3}
-    still = Bridge(bridge.forward, bridge.backward, moved=0.0).sample([2.0], n=60, populations=["p00"])
+    still = Bridge(bridge.forward, bridge.backward, Mix(moved=0.0)).sample([2.0], n=60, populations=["p00"])
     observed = adata[still.obs["start_cell"].to_numpy()].obsm["X_scimf"]
     np.testing.assert_array_equal(still.obsm["X_scimf"], observed)
 
@@ -67,7 +71,7 @@ def test_replaced_held_out_cells_leave_every_prediction_identical(tiny, tmp_path
 
 def test_forecast_needs_no_later_time(tiny, tmp_path):
     adata = tiny[0][(tiny[0].obs["time"] < 4).to_numpy()].copy()
-    split = hold_out(adata, times=[3.0])
+    split = hold_out(adata, times=[3.0])  # the last one
     space = fit_space(adata, split)
     fits = fit_bridges(adata, split, space, configs={"a": QUICK}, seeds=[0], cache=tmp_path, workers=1, progress=False)
-    assert fits["a", 0].weights("p00", 3.0) == {("forward", 2.0): 1.0}
+    assert fits["a", 0].weights("p00", 3.0) == {("forward", 2.0): 1.0} and fits["a", 0].backward is None

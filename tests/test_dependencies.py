@@ -23,7 +23,7 @@ ROOMS = [
     ["baselines", "bridge"],
     ["peers"],
     ["evaluate", "interpret"],
-    ["scoreboard"],
+    ["scoreboard", "judge"],
     ["plots"],
     ["notebook"],
     ["publish"],

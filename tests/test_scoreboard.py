@@ -4,18 +4,15 @@ import pytest
 
 from scimf import scoreboard
 from scimf.preprocess import hold_out, only_neighbours
-from scimf.sde import SDEConfig
 
-QUICK = SDEConfig(hidden=(8,), hidden_interaction=8, steps=2, batch_cells=16, batch_groups=2, dt=0.5)
 BOARD = scoreboard.Board("tiny", "typed", "leave_one_out", ((2.0,),), held_populations=1)
 
 
 @pytest.fixture(scope="module")
 def scored(tiny, tmp_path_factory):
     (setup,) = scoreboard.setups(BOARD, tiny[0])
-    samples = scoreboard.predict(
-        setup, seeds=[0, 1], peer_seeds=[0], cache=tmp_path_factory.mktemp("fits"), config=QUICK, n=20, workers=1
-    )
+    options = {"seeds": [0, 1], "peer_seeds": [0], "cache": tmp_path_factory.mktemp("fits"), "steps": 2, "workers": 1}
+    samples = scoreboard.predict(setup, scoreboard.Choice(), **options)
     sizes = {"n": 10, "draws": 2, "transport_n": 5, "transport_draws": 1}
     return setup, samples, scoreboard.score_setup(setup, samples, workers=1, **sizes)
 
@@ -63,22 +60,45 @@ def test_bridge_protocol_keeps_two_neighbours(tiny):
         only_neighbours(adata, hold_out(adata, times=[2.0, 3.0]))
 
 
-def test_inner_problems_never_hold_outer_cells():
-    for name, times in scoreboard.INNER.items():
-        (outer,) = scoreboard.BOARDS[name].setups
-        assert not set(times) & set(outer), name
+def test_inner_problems_hold_every_second_inner_training_time(tiny):
+    (setup,) = scoreboard.setups(BOARD, tiny[0])
+    inner = scoreboard.inner_setup(setup, 50)
+    assert inner.split.times == (0.0, 1.0, 3.0, 4.0) and inner.split.held_times == (1.0,)
+    assert set(inner.adata.obs["population"]) == {"p00", "p01", "p02", "p03"}
+    (bridge,) = scoreboard.inner_bridges(setup, 50)
+    assert bridge.split.times == (0.0, 1.0, 3.0)
 
 
-def test_choosing_settings_cannot_see_held_out_cells(tiny):
-    """The inner problem on which settings are chosen is the same whatever the held-out cells are."""
-    adata = tiny[0]
-    board = scoreboard.Board("tiny", "typed", "leave_one_out", ((2.0,),))
-    shuffled = adata.copy()
-    rows = np.flatnonzero(adata.obs["time"] == 2.0)
-    shuffled.X[rows] = adata.X[np.random.default_rng(0).permutation(rows)] * 100
-    one, two = (scoreboard.inner_setup(board, data, [1.0]) for data in (adata, shuffled))
-    assert 2.0 not in set(one.adata.obs["time"])
-    np.testing.assert_array_equal(one.adata.obsm["X_scimf"], two.adata.obsm["X_scimf"])
+def test_two_training_times_leave_nothing_to_choose_on(tiny, tmp_path):
+    board = scoreboard.Board("tiny", "typed", "bridge", ((2.0,),))
+    (setup,) = scoreboard.setups(board, tiny[0])
+    assert scoreboard.choose(setup, 50, cache=tmp_path) == (scoreboard.Choice(), None)
+
+
+def test_a_forecast_is_chosen_on_a_forecast(tiny):
+    board = scoreboard.Board("tiny", "typed", "leave_one_out", ((4.0,),))
+    (setup,) = scoreboard.setups(board, tiny[0])
+    assert scoreboard.inner_setup(setup, 50).split.held_times == (3.0,)
+
+
+def test_choices_cannot_see_held_out_cells(tiny, tmp_path):
+    """Replaced held-out cells leave the inner scores, the choice and the predictions as they are."""
+    adata, found = tiny[0], []
+    replaced = adata.copy()
+    rows = np.flatnonzero((adata.obs["time"] == 2.0) | ((adata.obs["population"] == "p04") & (adata.obs["time"] > 0)))
+    replaced.X[rows] = adata.X[np.random.default_rng(0).permutation(rows)] * 100
+    for k, data in enumerate((adata, replaced)):
+        (setup,) = scoreboard.setups(BOARD, data)
+        options = {"cache": tmp_path / str(k), "steps": 2, "workers": 1}
+        choice, scores = scoreboard.choose(setup, 50, **options)
+        samples = scoreboard.predict(
+            setup, choice, seeds=[0], peer_seeds=[0], methods=("scimf", "flow_matching"), **options
+        )
+        found.append((choice, scores, samples))
+    assert found[0][0] == found[1][0]
+    pd.testing.assert_series_equal(found[0][1], found[1][1])
+    for name, cells in found[0][2].items():
+        np.testing.assert_array_equal(cells.obsm["X_scimf"], found[1][2][name].obsm["X_scimf"])
 
 
 def test_keys_of_boards_can_be_recorded():
