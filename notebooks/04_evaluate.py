@@ -106,8 +106,9 @@ print(f"floor of population p00 at time 2, {n} against {m} cells: energy distanc
 #
 # `evaluate` puts these beside every score. None of them looks at held-out cells, either:
 #
-# - *copy previous*: nothing moves;
-# - *neighbour mixture*: cells of the times before and after, by closeness;
+# - *copy previous*, *copy nearest*: nothing moves;
+# - *neighbour mixture*: cells of the times before and after, by closeness; *mixture of all times*: equal parts;
+# - *mean shift*: all cells before, moved by one vector; *last velocity*: moved on as the mean moved last;
 # - *OT interpolation*: pair cells before and after by optimal transport, walk straight lines;
 # - *other populations*: what all the others look like at that time.
 
@@ -145,7 +146,7 @@ for kind in kinds:
         rows[kind, method] = interval(values) if method in configs else {"mean": float(values.mean())}
 energy = pd.DataFrame(rows).T.rename_axis(["kind", "method"])
 ranked = ["scimf", "attention", "no_interaction", *BASELINES]
-fig, panels = plt.subplots(1, 2, figsize=(7, 2.2))
+fig, panels = plt.subplots(1, 2, figsize=(7, 3.0))
 for ax, (kind, title) in zip(panels, kinds.items(), strict=True):
     part = energy.loc[kind]
     shown = part.loc[[r for r in ranked if r in part.index]]
@@ -270,7 +271,7 @@ for name, table in real_scores.items():
 
 # %%
 for table in real_scores.values():
-    fig, panels = plt.subplots(1, 2, figsize=(7, 2.0))
+    fig, panels = plt.subplots(1, 2, figsize=(7, 2.6))
     for ax, metric in zip(panels, ("energy_distance", "w1"), strict=True):
         part = {m: interval(v) for m, v in table[table["metric"] == metric].groupby("method")["value"]}
         shown = pd.DataFrame(part).T
@@ -364,7 +365,8 @@ ours = overall["energy_distance", "scimf"].to_numpy()
 unpaired = float(np.sqrt(ours.var(ddof=1) / len(ours) + twin.to_numpy().var(ddof=1) / len(ours)))
 paired = float((ours - twin.to_numpy()).std(ddof=1) / np.sqrt(len(ours)))
 print(f"standard error: paired {paired:.5f}, unpaired {unpaired:.5f}")
-assert paired > 0 and unpaired > 0
+correlation = np.corrcoef(ours, twin.to_numpy())[0, 1]
+assert (paired < unpaired) == (correlation > 0)  # pairing helps exactly where hard seeds are hard for both
 
 # %% [markdown]
 # ## What you have now

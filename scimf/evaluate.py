@@ -217,7 +217,8 @@ def _score_draw(
             compared[name] = baseline(table.starts, p, time, size, rng)
         for name, clouds in table.clouds.items():
             cloud = clouds.get(key)
-            compared[name] = None if cloud is None else resample(cloud, size, np.random.default_rng([seed, draw]))
+            own = np.random.default_rng([seed, draw, *name.encode()])  # predictions do not share their luck
+            compared[name] = None if cloud is None else resample(cloud, size, own)
         for method, cloud in compared.items():
             if cloud is not None:
                 rows += [(method, metric, value, size) for metric, value in scorer(cloud, real).items()]

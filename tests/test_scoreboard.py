@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from scimf import scoreboard
+from scimf import scoreboard, simulate
 from scimf.preprocess import hold_out, only_neighbours
 
 BOARD = scoreboard.Board("tiny", "typed", "leave_one_out", ((2.0,),), held_populations=1)
@@ -69,9 +69,9 @@ def test_inner_problems_hold_every_second_inner_training_time(tiny):
     assert bridge.split.times == (0.0, 1.0, 3.0)
 
 
-def test_two_training_times_leave_nothing_to_choose_on(tiny, tmp_path):
-    board = scoreboard.Board("tiny", "typed", "bridge", ((2.0,),))
-    (setup,) = scoreboard.setups(board, tiny[0])
+@pytest.mark.parametrize("protocol", ["bridge", "leave_one_out"])
+def test_fewer_than_two_inner_times_leave_nothing_to_choose_on(tiny, tmp_path, protocol):
+    (setup,) = scoreboard.setups(scoreboard.Board("tiny", "typed", protocol, ((2.0,),)), tiny[0])
     assert scoreboard.choose(setup, 50, cache=tmp_path) == (scoreboard.Choice(), None)
 
 
@@ -81,11 +81,12 @@ def test_a_forecast_is_chosen_on_a_forecast(tiny):
     assert scoreboard.inner_setup(setup, 50).split.held_times == (3.0,)
 
 
-def test_choices_cannot_see_held_out_cells(tiny, tmp_path):
+def test_choices_cannot_see_held_out_cells(tmp_path):
     """Replaced held-out cells leave the inner scores, the choice and the predictions as they are."""
-    adata, found = tiny[0], []
+    times = tuple(map(float, range(6)))  # 1 and 4 can be held out inside the training times 0, 1, 3, 4, 5
+    adata, found = simulate.typed(seed=1, n_populations=3, n_cells=16, n_types=3, dim=4, times=times), []
     replaced = adata.copy()
-    rows = np.flatnonzero((adata.obs["time"] == 2.0) | ((adata.obs["population"] == "p04") & (adata.obs["time"] > 0)))
+    rows = np.flatnonzero((adata.obs["time"] == 2.0) | ((adata.obs["population"] == "p02") & (adata.obs["time"] > 0)))
     replaced.X[rows] = adata.X[np.random.default_rng(0).permutation(rows)] * 100
     for k, data in enumerate((adata, replaced)):
         (setup,) = scoreboard.setups(BOARD, data)
@@ -95,7 +96,7 @@ def test_choices_cannot_see_held_out_cells(tiny, tmp_path):
             setup, choice, seeds=[0], peer_seeds=[0], methods=("scimf", "flow_matching"), **options
         )
         found.append((choice, scores, samples))
-    assert found[0][0] == found[1][0]
+    assert found[0][0] == found[1][0] and found[0][1] is not None
     pd.testing.assert_series_equal(found[0][1], found[1][1])
     for name, cells in found[0][2].items():
         np.testing.assert_array_equal(cells.obsm["X_scimf"], found[1][2][name].obsm["X_scimf"])
