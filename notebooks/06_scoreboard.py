@@ -223,14 +223,14 @@ for name, part in table.groupby("board", sort=False):
 skill = scoreboard.skills(table)
 wanted = ["scimf", "scimf_paced", "no_interaction", "attention", "flow_matching", "neural_ode", "potential_sde"]
 shown = [method for method in wanted if method in skill.index]
-fig, ax = plt.subplots(figsize=(7, 0.6 + 0.28 * skill.shape[1]))
+fig, ax = plt.subplots(figsize=(7, 1.4 + 0.3 * skill.shape[1]))
 for k, method in enumerate(shown):
     marker, at = "oDoos^v"[k], np.arange(skill.shape[1]) + (k - 3) * 0.11
     colour, label = plots.METHOD_COLOURS[method], plots.METHOD_LABELS[method]
     ax.plot(skill.loc[method].clip(lower=-1), at, marker, ms=4, color=colour, label=label, mec="black", mew=0.3)
 ax.axvline(0, color="0.4", lw=0.8)
 ax.set(yticks=range(skill.shape[1]), yticklabels=skill.columns, xlim=(-1.05, 1.05), xlabel="skill in energy distance")
-ax.invert_yaxis()
+ax.set_ylim(skill.shape[1] - 0.5, -0.5)
 ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
 run.save_figure(fig, "fig6b_skill_by_board", data=skill)
 
@@ -263,7 +263,7 @@ twin.round(4)
 kinds = {"energy_distance": "energy distance", "cost_of_mean": "cost of the mean", "centred_energy": "shape alone"}
 wide = table[table["method"] == "mixture"].set_index(["board", "metric"])["mean"].unstack()
 wide = wide[list(kinds)].loc[[b for b in scores if b in wide.index]]
-fig, ax = plt.subplots(figsize=(7, 0.6 + 0.24 * len(wide)))
+fig, ax = plt.subplots(figsize=(7, 1.0 + 0.26 * len(wide)))
 for k, (metric, label) in enumerate(kinds.items()):
     ax.barh(
         np.arange(len(wide)) + (k - 1) * 0.25, wide[metric].clip(lower=1e-4), 0.25, label=label, color=plots.PALETTE[k]
