@@ -199,6 +199,7 @@ for name in boards:
     for data in run.load([board.dataset], each={board.dataset: board.options}).values():
         options = {"cache": run.fits, "device": run.device, "steps": n_steps}
         scores[name], large[name] = scoreboard.score_board(board, data, **sizes, **seeds, **options)
+        scores[name].to_csv(run.build / f"{name}.csv", index=False)  # every single score, for a look of your own
         print(f"{name}: {scores[name].groupby('setup')['choice'].first().to_dict()}")
 
 # %%
