@@ -76,7 +76,7 @@ def add(root, name, body=BODY):
     text = (HEADER + body + CLOSING).replace("{name}", name)
     (root / "notebooks" / f"{name}.py").write_text(text)
     tables = root / "notebooks" / "profiles.toml"
-    for profile, enforce in (("smoke", "false"), ("teach", "true")):
+    for profile, enforce in (("smoke", "false"), ("teach", "true"), ("paper", "true")):
         written = tables.read_text() if tables.exists() else ""
         if f"[{profile}]" not in written:
             written += f"[{profile}]\nenforce = {enforce}\nwall_seconds = 60\n"
@@ -255,6 +255,19 @@ def test_publish_refuses_what_is_not_a_complete_run(ran, spoil, message):
     got = execute(ran, "publish")
     assert got.returncode == 1 and message in got.stderr
     assert not (ran / "results/published").exists() and not (ran / "notebooks/01_tiny.ipynb").exists()
+
+
+def test_a_notebook_of_another_profile_is_published_alone(ran):
+    assert execute(ran, "publish", "--profile", "paper").returncode == 1
+    assert execute(ran, "run", "01_tiny", "--profile", "paper").returncode == 0
+    add(ran, "02_more")
+    kept = ran / "results/published/paper/02_more.json"
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    kept.write_text(json.dumps({"notebook": "02_more", "figures": {}}))
+    assert execute(ran, "publish", "--profile", "paper").returncode == 1  # the new notebook changed the sources
+    assert execute(ran, "run", "01_tiny", "--profile", "paper").returncode == 0
+    assert execute(ran, "publish", "--profile", "paper").returncode == 0
+    assert kept.is_file() and (ran / "results/published/paper/01_tiny.json").is_file()
 
 
 def test_publish_refuses_smoke(ran):

@@ -37,6 +37,10 @@ CHOICES = [
     {"time": "index"},
     {"loss": "ot"},
     {"diffusion": "state"},
+    {"diffusion": "none"},
+    {"drift": "potential"},
+    {"average": 0.9},
+    {"warm_steps": 3},
     {"interaction": "attention", "dropout": 0.1},
 ]
 
@@ -162,3 +166,30 @@ def test_linear_attraction_is_learned():
     true = adata.obsm["drift_own"] + adata.obsm["drift_heard"]
     assert np.linalg.norm(own + heard - true) < 0.5 * np.linalg.norm(true)
     assert np.corrcoef(heard.ravel(), adata.obsm["drift_heard"].ravel())[0, 1] > 0.5
+
+
+def test_averaged_weights_differ_from_the_last_and_are_what_is_cached(tiny, tmp_path):
+    decay, config = 0.5, change(QUICK, steps=4)
+    whole = fit(*tiny, config=change(config, average=decay), progress=False)
+    last = fit(*tiny, config=config, progress=False)
+    assert not torch.equal(weights(whole), weights(last)) and whole.history == last.history  # the path is the same
+    cached = fit(*tiny, config=change(config, average=decay), cache=tmp_path, progress=False)
+    again = fit(*tiny, config=change(config, average=decay), cache=tmp_path, progress=False)
+    assert torch.equal(weights(cached), weights(again)) and torch.equal(weights(cached), weights(whole))
+
+
+def test_warm_start_regresses_on_straight_lines():
+    adata = simulate.linear(seed=0, n_populations=4, n_cells=40, sigma=0.01, kappa=0.0)
+    split = hold_out(adata)
+    space = fit_space(adata, split)
+    config = change(QUICK, steps=150, warm_steps=150, hidden=(32,), interaction="none", batch_cells=40)
+    model = fit(adata, split, space, config=config, progress=False)
+    own, _ = model.drift(adata)
+    assert np.corrcoef(own.ravel(), adata.obsm["drift_own"].ravel())[0, 1] > 0.9
+
+
+def test_settings_that_cannot_be_are_refused():
+    with pytest.raises(ValueError, match="warm_steps"):
+        SDEConfig(warm_steps=1, start="t0")
+    with pytest.raises(ValueError, match="average"):
+        SDEConfig(average=1.0)

@@ -2,6 +2,7 @@ import numpy as np
 import ot
 import pytest
 import torch
+from scipy.spatial.distance import cdist
 
 from scimf import transport
 
@@ -80,3 +81,26 @@ def test_mmd_is_unbiased_and_grows_with_the_shift():
         for s in (1, 3)
     )
     assert 0 < near < far
+
+
+def test_cost_of_mean_by_brute_force_and_zero_without_a_shift():
+    rng = np.random.default_rng(0)
+    y, x = rng.normal(size=(30, 3)), rng.normal(size=(20, 3)) + 1
+    moved = y + x.mean(0) - y.mean(0)
+    pairs = [(i, j) for i in range(30) for j in range(30) if i != j]
+    between = np.mean([np.linalg.norm(y[i] - moved[j]) for i, j in pairs])
+    within = np.mean([np.linalg.norm(y[i] - y[j]) for i, j in pairs])
+    assert transport.cost_of_mean(x, y) == pytest.approx(between - within)
+    assert abs(transport.cost_of_mean(y, y)) < 1e-9
+
+
+def test_distances_are_those_of_scipy_far_from_the_origin():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(20, 5)) + 1e4, rng.normal(size=(15, 5)) + 1e4
+    np.testing.assert_allclose(transport.distances(x, y), cdist(x, y), rtol=1e-6)
+    assert not np.diag(transport.within(x)).any()
+
+
+def test_gene_sinkhorn_tends_to_half_the_squared_distance():
+    x = np.random.default_rng(0).normal(size=(40, 2))
+    assert transport.gene_sinkhorn(x, x + np.array([3.0, 4.0])) == pytest.approx(12.5, rel=0.02)
