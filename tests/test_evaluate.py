@@ -1,9 +1,12 @@
+import re
+
 import anndata as ad
 import numpy as np
 import pandas as pd
 import pytest
 
-from scimf import baselines
+import scimf
+from scimf import baselines, paths
 from scimf.baselines import BASELINES, mixture, ot_interpolation
 from scimf.evaluate import GENE_METRICS, METRICS, evaluate, interval, skill
 from scimf.preprocess import fit_space, hold_out
@@ -142,6 +145,14 @@ def test_draws_are_kept_apart_and_workers_change_nothing(tiny):
     apart = evaluate(samples, adata, split, draws=3, per_draw=True)
     assert set(apart["draw"]) == {0, 1, 2}
     pd.testing.assert_frame_equal(apart, evaluate(samples, adata, split, draws=3, per_draw=True, workers=2))
+
+
+def test_five_lines_of_the_readme(capsys):
+    text = (paths.ROOT / "README.md").read_text(encoding="utf-8")
+    lines = re.search(r"in five lines\n\n```python\n(.*?)```", text, re.DOTALL)[1]
+    assert len(lines.strip().splitlines()) == 5
+    exec(lines, {"scimf": scimf})
+    assert "model" in capsys.readouterr().out
 
 
 def test_unknown_metric_is_refused(tiny):
