@@ -122,3 +122,10 @@ def test_training_needs_no_single_cell_package():
     code = f"import sys; sys.modules |= dict.fromkeys({absent}); import " + ", ".join(f"scimf.{r}" for r in wanted)
     got = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert got.returncode == 0, got.stderr
+
+
+def test_a_function_keeps_its_name_whatever_is_imported():
+    code = "import scimf, scimf.evaluate; from scimf.evaluate import score; assert callable(scimf.evaluate); "
+    code += "from scimf import evaluate; assert evaluate is scimf.evaluate"
+    got = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert got.returncode == 0, got.stderr
