@@ -40,9 +40,9 @@ judged: list = []  # data sets for scTimeBench's harness, if SCIMF_JUDGE names a
 extra_on: list = []  # boards on which the second choice and the published configuration are trained too (slow)
 n_seeds: int = 3  # training seeds
 headline_seeds: int = 3  # training seeds on headline boards
-peer_seeds: int = 3  # training seeds of the slower peers
 n_steps: int = 200  # optimiser steps of every fit
 draws: int = 5  # random draws of cells, shared by all methods; two of them for W1 and W2
+paired_draws: int = 60  # draws for the paired difference to the mixture on headline boards
 transport_n: int = 400  # most cells on either side of W1 and W2
 
 # %%
@@ -191,16 +191,16 @@ print(f"cost of a mean that is off by {np.linalg.norm(x[0] - y[0]):.2f}: {betwee
 # than ours of it.
 
 # %%
-scores, large = {}, {}
+results = {}
 for name in boards:
     board = BOARDS[name]
-    sizes = {"draws": draws, "transport_n": transport_n, "whole": name in whole, "extra": name in extra_on}
-    seeds = {"seeds": headline_seeds if board.headline else n_seeds, "peer_seeds": peer_seeds}
+    sizes = {"draws": draws, "paired_draws": paired_draws, "transport_n": transport_n, "whole": name in whole}
+    seeds = {"seeds": headline_seeds if board.headline else n_seeds, "peer_seeds": n_seeds}
     for data in run.load([board.dataset], each={board.dataset: board.options}).values():
-        options = {"cache": run.fits, "device": run.device, "steps": n_steps}
-        scores[name], large[name] = scoreboard.score_board(board, data, **sizes, **seeds, **options)
-        scores[name].to_csv(run.build / f"{name}.csv", index=False)  # every single score, for a look of your own
-        print(f"{name}: {scores[name].groupby('setup')['choice'].first().to_dict()}")
+        options = {"cache": run.fits, "device": run.device, "steps": n_steps, "extra": name in extra_on}
+        results[name] = scoreboard.score_board(board, data, **sizes, **seeds, **options)
+        print(f"{name}: {results[name]['scores'].groupby('setup')['choice'].first().to_dict()}")
+scores = {name: found["scores"] for name, found in results.items()}
 
 # %%
 table = pd.concat([scoreboard.summary(part) for part in scores.values()], ignore_index=True)
@@ -284,7 +284,7 @@ run.save_figure(fig, "fig6c_cost_of_the_mean", data=wide)
 
 # %%
 ours = table[table["method"] == "scimf"].set_index(["board", "metric"])["mean"]
-large = {name: part for name, part in large.items() if len(part)}
+large = {name: found["whole"] for name, found in results.items() if len(found["whole"])}
 for name, part in large.items():
     by_method = part.assign(seed=part["seed"].fillna(-1)).groupby(["method", "seed"])["w1"].mean()
     for method, values in by_method.groupby("method"):
@@ -303,15 +303,19 @@ for name in [name for name in scores if name.endswith(".bridge") and name.starts
     record = {f"{name}.energy_distance": mean.loc["scimf", ["mean", "lo", "hi", "n_seeds"]].to_dict()}
     for method in ("mixture", "ot_interpolation", "flow_matching", "no_interaction"):
         record[f"{name}.{method}"] = mean.loc[method, ["mean", "lo", "hi", "n_seeds"]].to_dict()
-        gap = scoreboard.difference(scores[name], "scimf", method)
+        many = method in ("mixture", "no_interaction")
+        gap = scoreboard.difference(results[name]["paired"] if many else scores[name], "scimf", method)
         record[f"{name}.difference.{method}"] = {"mean": gap["mean"], "lo": gap["lo"], "hi": gap["hi"], "n_seeds": 0}
+        record[f"{name}.difference.{method}.n_draws"] = gap["n_seeds"]
+        print(f"{name}, ours - {method}: {gap['mean']:.3f} [{gap['lo']:.3f}, {gap['hi']:.3f}], {gap['n_seeds']} draws")
     run.record(record)
-    for method in ("mixture", "ot_interpolation"):
-        below = record[f"{name}.difference.{method}"]["hi"] < 0
-        run.expect(
-            f"{name}: below {plots.METHOD_LABELS[method]}, paired interval over {draws} shared subsamples", below
-        )
-    print(name, {key.removeprefix(f"{name}."): round(value["mean"], 3) for key, value in record.items()})
+    claim = f"{name}: below OT interpolation, paired interval over shared subsamples"
+    run.expect(claim, record[f"{name}.difference.ot_interpolation"]["hi"] < 0)
+
+# %% [markdown]
+# Below zero: ours is closer. The intervals are over random subsamples of the same cells, so they speak for these
+# cells, not for another experiment; two set-ups are two. Whether the interval to the mixture lies below zero is
+# printed, not claimed in advance: this is where the published methods tie.
 
 # %%
 if "cite50.bridge_plus" in large:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -100,6 +102,22 @@ def test_choices_cannot_see_held_out_cells(tmp_path):
     pd.testing.assert_series_equal(found[0][1], found[1][1])
     for name, cells in found[0][2].items():
         np.testing.assert_array_equal(cells.obsm["X_scimf"], found[1][2][name].obsm["X_scimf"])
+
+
+def test_scores_are_read_when_nothing_changed_and_made_anew_when_a_cell_did(tiny, tmp_path, monkeypatch):
+    sizes = {"seeds": 1, "peer_seeds": 1, "extra": False, "draws": 2, "paired_draws": 3, "transport_n": 5}
+    options = {"whole": True, "cache": tmp_path, "steps": 1, "workers": 1}
+    board = replace(BOARD, headline=True)
+    first = scoreboard.score_board(board, tiny[0], **sizes, **options)
+    assert set(first["paired"]["draw"]) == {0, 1, 2} and set(first["whole"]["method"]) >= {"scimf", "mixture"}
+    monkeypatch.setattr(scoreboard, "predict", lambda *args, **kwargs: pytest.fail("was scored before"))
+    again = scoreboard.score_board(board, tiny[0], **sizes, **options)
+    for name, table in first.items():
+        pd.testing.assert_frame_equal(table, again[name])
+    changed = tiny[0].copy()
+    changed.X[np.flatnonzero(changed.obs["time"] == 2.0)[0]] += 1  # a held-out cell changes the scores, not the fits
+    with pytest.raises(pytest.fail.Exception):
+        scoreboard.score_board(board, changed, **sizes, **options)
 
 
 def test_keys_of_boards_can_be_recorded():
