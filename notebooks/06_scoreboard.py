@@ -26,7 +26,7 @@
 # | --- | --- | --- |
 # | `smoke` | 2 CPU cores | that it runs |
 # | `teach` | 2 CPU cores | four small boards, 3 seeds |
-# | `paper` | any | all boards; 5 seeds on the CITE boards, 3 elsewhere |
+# | `paper` | any | the CITE boards with 5 seeds, and one small board; add names of `BOARDS` for more |
 
 # %% tags=["parameters"]
 profile: str = "teach"  # row of the table above; make sets it
