@@ -9,7 +9,7 @@
 # %% [markdown]
 # # 6 · The honest scoreboard
 #
-# **You will** score our model, the model without interaction, five peers and nine predictions without a model on
+# **You will** score our model, the model without interaction, its peers and predictions without a model on
 # the same held-out times, and see which scores a method can win at all.
 #
 # **You will learn to**
@@ -128,12 +128,13 @@ if set(development) == set(scoreboard.DEVELOPMENT):
 
 # %% [markdown]
 # **Two choices, and the order in which they were made.** The first (no kinetic weight, two thirds move) was chosen
-# on inner leave-one-out problems, committed, and scored: it is the headline, `scimf`. A look at its *fits* then
-# showed that on a single interval its models cross nearly all of the way at once (figure 6a). So a second one was
-# chosen on inner *bridges* (a kinetic weight, one third moves), committed and scored: `scimf, paced`. It did worse
-# on the CITE bridges. Both stay on the board; picking between them by their scores would be choosing on the
-# held-out days. Some CITE numbers of earlier trials (thirds of all other days 2.03, the mixture 2.27) were known
-# before either was made.
+# on inner leave-one-out problems, committed, and scored: it is the headline, `scimf`. Its scores on CITE were then
+# seen (below the mixture by an interval that just held zero over ten draws), and so were its *fits*: on a single
+# interval its models cross nearly all of the way at once (figure 6a). So a second one was chosen on inner *bridges*
+# (a kinetic weight, one third moves), committed and scored: `scimf, paced`. It did worse on the CITE bridges. Both
+# stay on the board; picking between them by their scores would be choosing on the held-out days. Some CITE numbers
+# of earlier trials (thirds of all other days 2.03, the mixture 2.27) were known before either was made. The
+# tolerance of the first claim above was set after its ratio was seen; a later run must keep it.
 #
 # ## When do cells move?
 #
@@ -212,6 +213,8 @@ for name in boards:
         results[name] = scoreboard.score_board(board, data, **sizes, **seeds, **options)
         print(f"{name}: {results[name]['scores'].groupby('setup')['choice'].first().to_dict()}")
 scores = {name: found["scores"] for name, found in results.items()}
+if "pbmc" in scores:  # the first hours, where most of the response happens, once more apart
+    scores["pbmc.hours_1_4"] = scores["pbmc"].query("time <= 4").assign(board="pbmc.hours_1_4")
 
 # %%
 table = pd.concat([scoreboard.summary(part) for part in scores.values()], ignore_index=True)
@@ -221,7 +224,8 @@ for row in table.itertuples():
 names = {"w1": "W1", "energy_distance": "energy", "centred_energy": "shape", "cost_of_mean": "mean", "mmd2": "MMD²"}
 for name, part in table.groupby("board", sort=False):
     wide = part.pivot_table(index="method", columns="metric", values="mean").rename(index=plots.METHOD_LABELS)
-    print(f"\n{name}: {BOARDS[name].what}; at most n = {BOARDS[name].n}, W1 at most {transport_n}")
+    what = BOARDS[name].what if name in BOARDS else "these hours of the board above"
+    print(f"\n{name}: {what}; at most n = {int(part['n'].max())}, W1 at most {transport_n}")
     print(wide.sort_values("energy_distance")[list(names)].rename(columns=names).round(4).to_string())
 
 # %% [markdown]
@@ -397,14 +401,15 @@ small = toy[(toy.obs["population"] == "p00").to_numpy()].copy()
 split = scimf.hold_out(small, times=[2.0])
 space = scimf.fit_space(small, split)
 mine = small.obsm["X_scimf"][(small.obs["time"] == 1.0).to_numpy()] + 0.1  # your method; it may use training cells only
-result = evaluate(mine, small, split).pivot_table(index="method", columns="metric", values="value")
-assert {"model", "floor", "mixture"} <= set(result.index)
+result = evaluate(mine, small, split, draws=30).pivot_table(index="method", columns="metric", values="value")
+energy = result["energy_distance"]
+assert energy["floor"] < energy["copy_previous"] < energy["model"]  # to move all cells by 0.1 was no help
 result.sort_values("energy_distance").round(4)
 
 # %% [markdown]
 # ## Exercise 6.2 · A metric that can be cheated
 #
-# Shrink the true cells towards their mean by a tenth. Which scores call that an improvement over the floor?
+# Shrink the true cells half-way towards their mean. Which scores call that an improvement over the floor?
 
 # %% tags=["solution"]
 truth = small[(small.obs["time"] == 2.0).to_numpy()].obsm["X_scimf"]
@@ -416,7 +421,7 @@ cheat.loc[["floor", "model"], ["w1", "w2", "energy_distance", "centred_energy"]]
 # %% [markdown]
 # ## What you have now
 #
-# - every method beside its floor and beside nine predictions without a model, under two protocols that are kept
+# - every method beside its floor and beside predictions without a model, under two protocols that are kept
 #   apart;
 # - settings that were chosen without held-out cells, and a test that replaces those cells and finds nothing changed;
 # - one caveat: on real time courses the day itself (batch, handling) can cost more than everything a model can learn.

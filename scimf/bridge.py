@@ -11,9 +11,8 @@ and weights :math:`w_k \propto |t - t_k|^{-p}` over all training times :math:`t_
 :math:`\mu_{a \to t}` are the cells of :math:`a`, moved by a model of forward time; :math:`\mu_{b \to t}` those of
 :math:`b`, moved by a second model of reversed time. The last term does not move: it stands for the possibility that
 what differs between two days is the day (batch, handling), not the passing of time. The energy distance is convex in
-the prediction, so hedging costs at most the mean of the parts and gains half of what they differ by. Between two
-snapshots nothing but the kinetic energy says *when* cells move (Benamou & Brenier 2000), so a model that is to be asked
-in between needs a kinetic weight. Derived and tested in notebook 06.
+the prediction, so a mixture scores at most the weighted mean of its parts. Between two snapshots nothing but the
+kinetic energy says *when* cells move (Benamou & Brenier 2000). Both are shown in notebook 06.
 """
 
 from collections.abc import Iterable
