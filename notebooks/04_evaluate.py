@@ -207,8 +207,16 @@ run.expect(
     "over seeds, the interacting model predicts held-out cells better than its twin (interval below zero)",
     record["typed.energy_distance.difference"]["hi"] < 0,
 )
-for kind, title in kinds.items():
-    run.expect(f"so it does for {title}", record[f"typed.held_out_{kind}.energy_distance.difference"]["hi"] < 0)
+run.expect(
+    "so it does for held-out populations", record["typed.held_out_population.energy_distance.difference"]["hi"] < 0
+)
+gap = record["typed.held_out_time.energy_distance.difference"]
+print(f"at the held-out time alone: {gap['mean']:.4f} [{gap['lo']:.4f}, {gap['hi']:.4f}]")
+
+# %% [markdown]
+# At the held-out **time** alone it is a tie (`teach`): between two snapshots that both models have seen there is little
+# left to explain. (An earlier version of this page, with other random numbers, had that interval just below zero and
+# claimed it; the claim is withdrawn.) The interaction is needed where nothing was seen: in new company.
 
 # %%
 company = energy.loc["population", "mean"]
