@@ -103,9 +103,10 @@ run.save_figure(fig, "fig5a_drift_against_truth", data=pd.DataFrame({"relative_e
 # I_{ab} = \frac{1}{\pi_b}\,\Bigl\langle f(x_i, \mu) - f(x_i, \mu \setminus b),\; u_{i \to b} \Bigr\rangle_{i \in a} .
 # $$
 #
-# Positive: $b$ pulls $a$. Negative: it pushes. This score was fixed before any comparison with the truth
-# (`scimf/interpret.py`). Beside it: the same score of a model with fresh weights, and of the trained model after cell
-# types were shuffled within each snapshot.
+# Positive: $b$ pulls $a$. Negative: it pushes. Messages that add up fall silent in proportion; the published attention
+# does not, and its influence is the derivative at full loudness. This score was fixed before any comparison with the
+# truth (`scimf/interpret.py`). Beside it: the same score of a model with fresh weights, and of the trained model after
+# cell types were shuffled within each snapshot.
 
 # %%
 truth = typed.uns["scimf"]["truth"]["type_matrix"]

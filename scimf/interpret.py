@@ -1,15 +1,18 @@
 r"""What the model says about cells: where they go, who moves whom, and what an uninformed model would have said.
 
-The score for "type b influences type a" was fixed before anything was compared with the truth: silence all senders of
-type b while **keeping the normaliser** (removal would renormalise, and so mix in dilution), take the change of the
-drift of each receiver of type a along the direction towards b, and divide by b's share of the senders:
+The score for "type b influences type a" was fixed before anything was compared with the truth. Let every cell of type b
+speak a little louder while the **normaliser is kept** (removing cells would renormalise, and so mix in dilution), and
+take the change of the drift of each receiver of type a, per unit of b's share :math:`\pi_b` of the senders:
 
 .. math::
 
-    I_{ab} = \frac{1}{\pi_b}\,\Bigl\langle f(x_i, \mu) - f(x_i, \mu \setminus b),\; u_{i \to b} \Bigr\rangle_{i \in a},
-    \qquad u_{i \to b} = \frac{\bar x_b - x_i}{\lVert \bar x_b - x_i \rVert} .
+    I_{ab} = \frac{1}{\pi_b}\,\Bigl\langle \partial_{\ell_b} f(x_i, \mu, \ell),\; u_i \Bigr\rangle_{i \in a},
+    \qquad \ell = 1 .
 
-:math:`I_{ab} > 0`: b pulls a; :math:`I_{ab} < 0`: b pushes a away. Units: data coordinates per unit of real time.
+For messages that add up (additive, occupancy) the derivative **is** the effect of silencing b altogether; for the
+published attention it is its Jacobian. The direction :math:`u_i` is by default the one from the receiver towards the
+mean of b. :math:`I_{ab} > 0`: b pulls a; :math:`I_{ab} < 0`: b pushes a away. It may also be the direction towards a
+fate, or of a's own velocity. Units: data coordinates per unit of real time.
 """
 
 import copy
@@ -18,10 +21,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from scimf.fitted import FittedSDE
 from scimf.sde import InteractingSDE
-from scimf.snapshots import KEY, contexts
+from scimf.snapshots import KEY, contexts, populations
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -47,35 +51,93 @@ def _types(adata: "AnnData", labels: np.ndarray | None) -> tuple[np.ndarray, lis
     return labels, sorted(set(labels))
 
 
-def influence(
-    model: FittedSDE, adata: "AnnData", *, min_cells: int = 5, labels: np.ndarray | None = None
-) -> pd.DataFrame:
-    """Signed influence of each sender type (column) on each receiver type (row); definition at the top of this file.
+def loudness_derivative(
+    model: FittedSDE, adata: "AnnData", rows: np.ndarray, density: float, louder: np.ndarray
+) -> np.ndarray:  # (cells, dim)
+    """Differentiate the heard drift of one snapshot by the loudness of some of its cells.
 
-    Mean over all snapshots in which both types have at least ``min_cells`` cells; NaN where there is none, and on the
-    diagonal, where the direction towards the own type is not defined. ``labels`` (cells,) replaces
-    ``obs["cell_type"]``.
+    ``rows`` and ``density`` are a pair of :func:`scimf.snapshots.contexts`, ``louder`` (cells of the snapshot,) marks
+    the senders. Data coordinates per unit of real time.
+    """
+    x = model.units.enter(np.asarray(adata.obsm[KEY])[rows])[None].to(model.device)
+    dense = torch.tensor([density], device=model.device, dtype=x.dtype)
+    mark = torch.as_tensor(louder, device=model.device, dtype=x.dtype)[None]
+    with sdpa_kernel(SDPBackend.MATH), torch.no_grad():  # the fused kernels have no forward derivative
+        _, change = torch.func.jvp(
+            lambda speak: model.sde.heard(x, density=dense, speak=speak), (torch.ones_like(mark),), (mark,)
+        )
+    time = float(adata.obs["time"].iloc[rows[0]])
+    return change[0].cpu().numpy() * model.clock.rate(time) * model.units.scale
+
+
+def influence_by_snapshot(
+    model: FittedSDE,
+    adata: "AnnData",
+    *,
+    towards: "str | dict[str, np.ndarray]" = "sender",
+    min_cells: int = 5,
+    labels: np.ndarray | None = None,
+) -> pd.DataFrame:
+    """Influence in every snapshot in which both types have at least ``min_cells`` cells; definition above.
+
+    Parameters
+    ----------
+    towards
+        "sender"; "velocity", the receiver's own drift; or fates, type -> coordinates (dim,), of the receivers.
+    labels
+        (cells,) instead of ``obs["cell_type"]``.
+
+    Returns
+    -------
+    DataFrame
+        ``population, time, receiver, sender, value``. Towards the sender, a type has no influence on itself: the
+        direction is not defined.
     """
     labels, names = _types(adata, labels)
-    own, full = model.drift(adata)
-    total, count = np.zeros((len(names), len(names))), np.zeros((len(names), len(names)))
-    x, groups = np.asarray(adata.obsm[KEY]), contexts(adata)
-    for b, sender in enumerate(names):
-        change = full - model.drift(adata, speak=labels != sender)[1]  # (cells, dim)
-        for rows, _ in groups:
-            senders = labels[rows] == sender
-            if senders.sum() < min_cells:
-                continue
-            towards = x[rows][senders].mean(0) - x[rows]
-            towards /= np.linalg.norm(towards, axis=1, keepdims=True).clip(1e-12)
-            along = (change[rows] * towards).sum(1) / senders.mean()
-            for a, receiver in enumerate(names):
-                receivers = labels[rows] == receiver
-                if a != b and receivers.sum() >= min_cells:
-                    total[a, b] += along[receivers].mean()
-                    count[a, b] += 1
-    values = np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
-    return pd.DataFrame(values, index=pd.Index(names, name="receiver"), columns=pd.Index(names, name="sender"))
+    own, _ = model.drift(adata)
+    x, population, time = np.asarray(adata.obsm[KEY]), populations(adata), adata.obs["time"].to_numpy(float)
+    if isinstance(towards, dict) and (missing := sorted(set(names) - set(towards))):
+        raise KeyError(f"towards: no fate for {missing}")
+    if not isinstance(towards, dict) and towards not in ("sender", "velocity"):
+        raise ValueError(f'towards: expected "sender", "velocity" or a fate for each type, got {towards!r}')
+    found = []
+    for rows, density in contexts(adata):
+        kinds = labels[rows]
+        frequent = [name for name in names if (kinds == name).sum() >= min_cells]
+        for sender in frequent:
+            spoke = kinds == sender
+            change = loudness_derivative(model, adata, rows, density, spoke) / spoke.mean()
+            for receiver in frequent:
+                heard = kinds == receiver
+                if towards == "sender":
+                    if receiver == sender:
+                        continue
+                    direction = x[rows][spoke].mean(0) - x[rows][heard]
+                elif towards == "velocity":
+                    direction = own[rows][heard]
+                else:
+                    direction = towards[receiver] - x[rows][heard]
+                direction = direction / np.linalg.norm(direction, axis=1, keepdims=True).clip(1e-12)
+                value = float((change[heard] * direction).sum(1).mean())
+                found.append((population[rows[0]], time[rows[0]], receiver, sender, value))
+    return pd.DataFrame(found, columns=["population", "time", "receiver", "sender", "value"])
+
+
+def influence(model: FittedSDE, adata: "AnnData", **options) -> pd.DataFrame:
+    """Signed influence of each sender type (column) on each receiver type (row), mean over snapshots.
+
+    Options as for :func:`influence_by_snapshot`. NaN where no snapshot has enough cells of both, and on the diagonal if
+    ``towards="sender"``.
+    """
+    _, names = _types(adata, options.get("labels"))
+    return as_matrix(influence_by_snapshot(model, adata, **options), names)
+
+
+def as_matrix(table: pd.DataFrame, names: "list[str] | None" = None) -> pd.DataFrame:
+    """Mean of a table of influences as a matrix: receivers in rows, senders in columns."""
+    names = sorted(set(table["receiver"]) | set(table["sender"])) if names is None else names
+    matrix = table.groupby(["receiver", "sender"])["value"].mean().unstack()
+    return matrix.reindex(index=pd.Index(names, name="receiver"), columns=pd.Index(names, name="sender"))
 
 
 @torch.no_grad()

@@ -17,24 +17,24 @@ import torchsde
 from torch import nn
 from torch.nn import functional as F
 
-Mask = torch.Tensor | None
-INTERACTIONS = ("additive", "attention", "none")
+from scimf.interactions import ACTIVATIONS, AdditiveInteraction, CellAttention, Mask, OccupancyInteraction, mlp
+
+INTERACTIONS = ("additive", "occupancy", "attention", "none")
 DRIFTS = ("free", "potential")
 DIFFUSIONS = ("constant", "per_dimension", "state", "none")
-ACTIVATIONS = {"leaky_relu": nn.LeakyReLU, "silu": nn.SiLU}
 
 
 @dataclass(frozen=True, kw_only=True)
 class SDEConfig:
     """Every setting of a fit. The defaults are the recommended configuration; :func:`published` is the paper's."""
 
-    interaction: str = "additive"  #: "additive", "attention" (published) or "none"
+    interaction: str = "additive"  #: "additive", "occupancy" (mass-aware attention), "attention" (published) or "none"
     drift: str = "free"  #: own drift: "free", or "potential", minus the gradient of a learned potential
     hidden: tuple[int, ...] = (64, 64)  #: hidden layers of the own drift
     activation: str = "silu"  #: "silu" or "leaky_relu" (published)
     rank: int = 8  #: signals in the additive interaction
-    hidden_interaction: int = 64  #: hidden layer of receivers and senders in the additive interaction
-    heads: int = 2  #: attention heads
+    hidden_interaction: int = 64  #: hidden layer of receivers and senders, additive and occupancy
+    heads: int = 2  #: heads of attention and occupancy
     layers: int = 1  #: attention blocks, chained without residuals
     dropout: float = 0.0  #: on attention weights, training only
     diffusion: str = "constant"  #: "constant", "per_dimension" (learned), "state" (learned) or "none" (an ODE)
@@ -109,14 +109,6 @@ def published(**changes) -> SDEConfig:
     return SDEConfig(**(settings | changes))
 
 
-def mlp(sizes: Sequence[int], activation: str) -> nn.Sequential:
-    """Linear layers of the given sizes with an activation between them."""
-    layers: list[nn.Module] = []
-    for n_in, n_out in zip(sizes[:-1], sizes[1:], strict=True):
-        layers += [nn.Linear(n_in, n_out), ACTIVATIONS[activation]()]
-    return nn.Sequential(*layers[:-1])
-
-
 class IntrinsicDrift(nn.Module):
     r"""What a cell does by itself, ``f_own``. (…, dim) -> (…, dim).
 
@@ -139,118 +131,6 @@ class IntrinsicDrift(nn.Module):
         with torch.enable_grad():
             x = x if x.requires_grad else x.detach().requires_grad_()
             return -torch.autograd.grad(self.net(x).sum(), x, create_graph=keep)[0]
-
-
-class CellAttention(nn.Module):
-    r"""The published interaction: a softmax over all other cells of the population, then a feed-forward network.
-
-    With :math:`u = \mathrm{LN}_1(x)` and :math:`\tilde x = \mathrm{LN}_V(x)`, for each head
-    :math:`a_{ij} = \mathrm{softmax}_{j \ne i}\, \langle u_i W^Q, u_j W^K\rangle / \sqrt{d_k}`, then
-    :math:`o_i = \sum_j a_{ij}\, \tilde x_j W^V` and
-    :math:`f_\text{heard}(x_i) = W_2\,\mathrm{LeakyReLU}(W_1\,\mathrm{LN}_2(o_i) + b_1) + b_2`.
-    No residual connection, no output projection. The density of the population plays no role: softmax is scale-free.
-    """
-
-    def __init__(self, dim: int, heads: int = 2, dropout: float = 0.1) -> None:
-        super().__init__()
-        if dim % heads:
-            raise ValueError(f"CellAttention: dim must be a multiple of heads, got dim={dim}, heads={heads}")
-        self.heads, self.dropout = heads, dropout
-        self.norm_qk, self.norm_v, self.norm_out = nn.LayerNorm(dim), nn.LayerNorm(dim), nn.LayerNorm(dim)
-        self.query = nn.Linear(dim, dim, bias=False)
-        self.key = nn.Linear(dim, dim, bias=False)
-        self.value = nn.Linear(dim, dim, bias=False)
-        self.feed_forward = mlp([dim, 4 * dim, dim], "leaky_relu")
-
-    def _split(self, x: torch.Tensor) -> torch.Tensor:  # (g, n, dim) -> (g, heads, n, dim / heads)
-        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
-
-    def project(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Return queries, keys and values, each (groups, heads, cells, dim / heads)."""
-        u = self.norm_qk(x)
-        return self._split(self.query(u)), self._split(self.key(u)), self._split(self.value(self.norm_v(x)))
-
-    def _allowed(self, x: torch.Tensor, mask: Mask) -> torch.Tensor:  # (g or 1, 1, n, n); True: i may hear j
-        n = x.shape[1]
-        others = ~torch.eye(n, dtype=torch.bool, device=x.device)[None]
-        allowed = others if mask is None else others & mask[:, None, :]
-        nobody = ~allowed.any(-1, keepdim=True)  # a softmax over nothing is NaN; the message is dropped in forward
-        return (allowed | nobody)[:, None]
-
-    def weights(self, x: torch.Tensor, mask: Mask = None) -> torch.Tensor:
-        """Attention of receiver i (row) on sender j (column), (groups, heads, cells, cells); rows sum to 1."""
-        query, key, _ = self.project(x)
-        score = query @ key.transpose(-1, -2) / query.shape[-1] ** 0.5
-        return score.masked_fill(~self._allowed(x, mask), -torch.inf).softmax(-1)
-
-    def forward(
-        self, x: torch.Tensor, mask: Mask = None, density: Mask = None, speak: Mask = None
-    ) -> torch.Tensor:  # (g, n, dim)
-        """Return the message to each cell.
-
-        ``speak`` (groups, cells) silences senders: their value is zero, the softmax keeps its normaliser.
-        A population of one cell gets no message.
-        """
-        query, key, value = self.project(x)
-        if speak is not None:
-            value = value * speak[:, None, :, None]
-        mixed = F.scaled_dot_product_attention(
-            query, key, value, attn_mask=self._allowed(x, mask), dropout_p=self.dropout if self.training else 0.0
-        )
-        message = self.feed_forward(self.norm_out(mixed.transpose(1, 2).flatten(-2)))
-        return message * _has_company(x, mask)
-
-
-class AdditiveInteraction(nn.Module):
-    r"""Low-rank pairwise messages: the receiver decides the direction, the sender how much it says.
-
-    .. math:: f_\text{heard}(x_i) = s \sum_{r=1}^{R} q_r(x_i)\, \frac{1}{N-1} \sum_{j \ne i} v_r(x_j),
-              \qquad q_r(x) \in \mathbb{R}^d,\; v_r(x) \in \mathbb{R} .
-
-    The contribution of each sender is exact, the cost is linear in the number of cells.
-    """
-
-    def __init__(self, dim: int, rank: int = 8, hidden: int = 64, activation: str = "silu") -> None:
-        super().__init__()
-        self.rank = rank
-        self.receive = mlp([dim, hidden, rank * dim], activation)
-        self.send = mlp([dim, hidden, rank], activation)
-
-    def forward(
-        self, x: torch.Tensor, mask: Mask = None, density: Mask = None, speak: Mask = None
-    ) -> torch.Tensor:  # (g, n, dim)
-        """Return the message to each cell; ``speak`` silences senders and keeps the normaliser."""
-        sent = self.send(x)  # (g, n, rank)
-        if speak is not None:
-            sent = sent * speak[..., None]
-        if mask is not None:
-            sent = sent * mask[..., None]
-        heard = (sent.sum(1, keepdim=True) - sent) / _others(x, mask)  # (g, n, rank), self excluded
-        message = torch.einsum("gnrd,gnr->gnd", self.receive(x).unflatten(-1, (self.rank, -1)), heard)
-        return message * _as_column(density) * _has_company(x, mask)
-
-    def contributions(self, x: torch.Tensor, density: Mask = None) -> torch.Tensor:  # (g, receiver, sender, dim)
-        """Exact part of the message to i that comes from j; sums over j to :meth:`forward`. Quadratic in cells."""
-        n = x.shape[1]
-        pairs = torch.einsum("gird,gjr->gijd", self.receive(x).unflatten(-1, (self.rank, -1)), self.send(x))
-        pairs = pairs * (1 - torch.eye(n, dtype=x.dtype, device=x.device))[None, :, :, None] / max(n - 1, 1)
-        return pairs if density is None else pairs * density[:, None, None, None]
-
-
-def _others(x: torch.Tensor, mask: Mask) -> torch.Tensor | float:  # (g, 1, 1): how many cells each cell can hear
-    if mask is None:
-        return float(max(x.shape[1] - 1, 1))
-    return (mask.sum(1) - 1).clamp_min(1).to(x.dtype)[:, None, None]
-
-
-def _has_company(x: torch.Tensor, mask: Mask) -> torch.Tensor | float:  # (g, 1, 1)
-    if mask is None:
-        return float(x.shape[1] > 1)
-    return (mask.sum(1) > 1).to(x.dtype)[:, None, None]
-
-
-def _as_column(density: Mask) -> torch.Tensor | float:
-    return 1.0 if density is None else density[:, None, None]
 
 
 class Diffusion(nn.Module):
@@ -290,6 +170,8 @@ class InteractingSDE(nn.Module):
             blocks = [CellAttention(dim, config.heads, config.dropout) for _ in range(config.layers)]
         elif config.interaction == "additive":
             blocks = [AdditiveInteraction(dim, config.rank, config.hidden_interaction, config.activation)]
+        elif config.interaction == "occupancy":
+            blocks = [OccupancyInteraction(dim, config.heads, config.hidden_interaction, config.activation)]
         else:
             blocks = []
         self.interaction = nn.ModuleList(blocks)
@@ -299,17 +181,24 @@ class InteractingSDE(nn.Module):
         """Return what each cell does by itself, (groups, cells, dim)."""
         return self.intrinsic(x)
 
-    def heard(self, x: torch.Tensor, mask: Mask = None, density: Mask = None, speak: Mask = None) -> torch.Tensor:
-        """Return what each cell hears from the others of its group, (groups, cells, dim); zero if "none"."""
+    def heard(
+        self, x: torch.Tensor, mask: Mask = None, density: Mask = None, speak: Mask = None, hears: Mask = None
+    ) -> torch.Tensor:
+        """Return what each cell hears, (groups, cells, dim); zero if "none".
+
+        From the others of its group, or from the cells of group ``hears[g]`` (groups,): what would it hear elsewhere?
+        """
         if not self.interaction:
             return torch.zeros_like(x)
         for block in self.interaction:  # published form: block l + 1 sees only the message of block l
-            x = block(x, mask, density, speak)
+            x = block(x, mask, density, speak, hears)
         return x
 
-    def drift(self, x: torch.Tensor, mask: Mask = None, density: Mask = None, speak: Mask = None) -> torch.Tensor:
+    def drift(
+        self, x: torch.Tensor, mask: Mask = None, density: Mask = None, speak: Mask = None, hears: Mask = None
+    ) -> torch.Tensor:
         """Own plus heard part, (groups, cells, dim)."""
-        return self.own(x) + self.heard(x, mask, density, speak)
+        return self.own(x) + self.heard(x, mask, density, speak, hears)
 
 
 def n_parameters(module: nn.Module) -> int:
@@ -370,11 +259,12 @@ class _StepUnits(nn.Module):
     noise_type, sde_type = "diagonal", "ito"
 
     def __init__(
-        self, sde: InteractingSDE, shape: torch.Size, step_size: torch.Tensor, mask: Mask, density: Mask
+        self, sde: InteractingSDE, shape: torch.Size, step_size: torch.Tensor, mask: Mask, density: Mask, hears: Mask
     ) -> None:
         super().__init__()
         self.sde, self.group_shape, self.step_size = sde, shape, step_size
         self.mask, self.density = mask, density
+        self.elsewhere = {} if hears is None else {"hears": hears}  # a drift written in a notebook need not know it
         self._state, self._drift = None, None
 
     def _unpack(self, t: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -384,7 +274,7 @@ class _StepUnits(nn.Module):
     def f(self, t: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         if y is not self._state:  # torchsde asks several times about the first state while it checks its arguments
             x, h = self._unpack(t, y)
-            drift = self.sde.drift(x, self.mask, self.density)
+            drift = self.sde.drift(x, self.mask, self.density, **self.elsewhere)
             self._state = y
             self._drift = (torch.cat([drift, drift.square().sum(-1, keepdim=True)], -1) * h).view_as(y)
         return self._drift
@@ -402,6 +292,7 @@ def roll_out(
     dt: float,
     mask: Mask = None,
     density: Mask = None,
+    hears: Mask = None,
     generator: torch.Generator | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Simulate populations through consecutive intervals by Euler-Maruyama.
@@ -417,8 +308,8 @@ def roll_out(
         smallest one whose step is at most ``dt`` (rounded to the nearest integer), so steps may differ in size.
     dt
         Largest step.
-    mask, density
-        (groups, cells) and (groups,).
+    mask, density, hears
+        (groups, cells), (groups,) and (groups,), see :meth:`InteractingSDE.heard`.
     generator
         Source of the noise; on the device of ``x``.
 
@@ -435,7 +326,7 @@ def roll_out(
     noise = _Increments(y.shape, generator=generator, like=y)
     ticks = torch.tensor([0, *steps], dtype=y.dtype, device=y.device).cumsum(0)  # integers, exact in float32
     path = torchsde.sdeint(
-        _StepUnits(sde, x.shape, step_size.to(y), mask, density), y, ticks, bm=noise, dt=1.0, method="euler"
+        _StepUnits(sde, x.shape, step_size.to(y), mask, density, hears), y, ticks, bm=noise, dt=1.0, method="euler"
     )
     path = path[1:].view(len(steps), g, n, dim + 1)
     return path[..., :-1], path[..., -1]

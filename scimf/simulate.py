@@ -1,25 +1,24 @@
 r"""Populations whose interaction is known: the ground truth.
 
-Every system is an interacting particle SDE: for cell :math:`i` of a population with :math:`N` cells and density
-:math:`s`,
-
-.. math::
-
-    \mathrm{d}x_i = b(x_i)\,\mathrm{d}t
-        + \frac{s}{N-1} \sum_{j \ne i} K(x_i, x_j)\,\mathrm{d}t + \sigma\,\mathrm{d}W_i .
-
-:math:`b` is the *own* drift, the sum is the *heard* drift. Cells are destroyed when they are measured, so each snapshot
-is a different random subset of one simulated population. The split of the drift is stored cell by cell in
+Every system is an interacting particle SDE (``scimf.particles``) with *own* drift :math:`b` and *heard* drift, the mean
+of :math:`K` over all other cells times the density of the population. Cells are destroyed when they are measured, so
+each snapshot is a different random subset of one simulated population. The split of the drift is stored cell by cell in
 ``obsm["drift_own"]`` and ``obsm["drift_heard"]``, everything else that is true in ``uns["scimf"]["truth"]``.
+
+Systems that interact: :func:`linear`, :func:`morse`, :func:`typed`, :func:`quorum`, and with genes :func:`circuit` and
+:func:`paracrine` (``scimf.networks``). Systems that do not: :func:`null`, and two that should fool a naive test,
+:func:`staged` and :func:`growing`.
 """
 
 from collections.abc import Callable
 
 import anndata as ad
 import numpy as np
-import pandas as pd
 
-Drift = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+from scimf.networks import circuit, paracrine
+from scimf.particles import measure, pairwise, population_names, provenance, saturating, type_names
+
+TIMES = (0.0, 1.0, 2.0, 3.0, 4.0)
 
 
 def null(*, seed: int = 0, **options) -> ad.AnnData:
@@ -65,14 +64,15 @@ def linear(
     n_total = n_cells * len(times)
     x = start_mean + start_sd * rng.standard_normal((n_populations, n_total, dim))
 
-    def drift(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def drift(x: np.ndarray, kind: None, t: float) -> tuple[np.ndarray, np.ndarray]:
         mean_of_others = (x.sum(1, keepdims=True) - x) / (n_total - 1)  # (populations, cells, dim)
         return -theta * x, kappa * (mean_of_others - x)
 
-    adata = _snapshots(x, drift, sigma=sigma, step=step, times=times, n_cells=n_cells, rng=rng)
-    adata.uns["scimf"] = _provenance(
-        "linear", "Simulated cells that relax and are drawn to their population's mean"
-    ) | {"truth": {"theta": theta, "kappa": kappa, "sigma": sigma, "start_sd": start_sd.ravel()}}
+    adata = measure(x, drift, sigma=sigma, step=step, times=times, n_cells=n_cells, rng=rng)
+    truth = {"theta": theta, "kappa": kappa, "sigma": sigma, "start_sd": start_sd.ravel()}
+    adata.uns["scimf"] = provenance(
+        "linear", "Simulated cells that relax and are drawn to their population's mean", truth
+    )
     return adata
 
 
@@ -88,6 +88,61 @@ def linear_moments(
     return mean * np.exp(-theta * t), limit + (variance - limit) * np.exp(-rate * t)
 
 
+def morse(
+    *,
+    seed: int = 0,
+    n_populations: int = 16,
+    n_cells: int = 60,
+    dim: int = 2,
+    times: tuple[float, ...] = (0.0, 1.0, 2.0, 3.0),
+    repulsion: tuple[float, float] = (1.0, 0.5),
+    attraction: tuple[float, float] = (0.5, 2.0),
+    strength: float = 3.0,
+    density_range: tuple[float, float] = (0.5, 2.0),
+    sigma: float = 0.15,
+    step: float = 0.05,
+) -> ad.AnnData:
+    r"""Attraction at a distance, repulsion near by: the Morse potential, and a weak pull to the origin.
+
+    :math:`\Phi(r) = C_r e^{-r/\ell_r} - C_a e^{-r/\ell_a}` and :math:`K(x, y) = -\text{strength}\,\Phi'(r)\,(x - y)/r`.
+
+    Parameters
+    ----------
+    repulsion, attraction
+        :math:`(C_r, \ell_r)` and :math:`(C_a, \ell_a)`.
+    strength
+        Factor of the force.
+
+    See Also
+    --------
+    morse_force : the true kernel.
+    """
+    rng = np.random.default_rng(seed)
+    n_total = n_cells * len(times)
+    centre = rng.uniform(-1.5, 1.5, size=(n_populations, 1, dim))
+    spread = rng.uniform(0.3, 1.5, size=(n_populations, 1, 1))
+    density = np.exp(rng.uniform(*np.log(density_range), size=n_populations))
+    x = centre + spread * rng.standard_normal((n_populations, n_total, dim))
+    shape = {"repulsion": repulsion, "attraction": attraction, "strength": strength}
+
+    def drift(x: np.ndarray, kind: None, t: float) -> tuple[np.ndarray, np.ndarray]:
+        return -0.2 * x, density[:, None, None] * pairwise(x, lambda r: morse_force(r, **shape))
+
+    adata = measure(x, drift, sigma=sigma, step=step, times=times, n_cells=n_cells, rng=rng, density=density)
+    truth = {key: np.asarray(value) for key, value in shape.items()} | {"theta": 0.2, "sigma": sigma}
+    adata.uns["scimf"] = provenance("morse", "Simulated cells that attract from afar and repel near by", truth)
+    return adata
+
+
+def morse_force(
+    r: np.ndarray, *, repulsion: tuple[float, float], attraction: tuple[float, float], strength: float
+) -> np.ndarray:
+    r"""Force of the Morse potential at distance ``r``; above 0 it pushes apart: strength :math:`\cdot -\Phi'(r)`."""
+    return strength * sum(
+        sign * c / length * np.exp(-r / length) for sign, (c, length) in ((1, repulsion), (-1, attraction))
+    )
+
+
 def typed(
     *,
     seed: int = 0,
@@ -95,10 +150,13 @@ def typed(
     n_cells: int = 100,
     n_types: int = 5,
     dim: int = 8,
-    times: tuple[float, ...] = (0.0, 1.0, 2.0, 3.0, 4.0),
+    times: tuple[float, ...] = TIMES,
     active: float = 0.4,
     strength: tuple[float, float] = (1.0, 2.0),
+    reciprocal: bool = False,
     density_range: tuple[float, float] = (0.5, 2.0),
+    compositions: np.ndarray | None = None,
+    replicate: int = 0,
     sigma: float = 0.15,
     step: float = 0.1,
 ) -> ad.AnnData:
@@ -119,10 +177,16 @@ def typed(
         Draws the type matrix, the fates, the compositions and all noise.
     n_populations, n_cells, n_types, dim, times
         ``n_cells`` are observed per population and time, out of ``n_cells * len(times)`` simulated ones.
-    active, strength
-        Share of active ordered pairs, and the range of their absolute strengths.
+    active, strength, reciprocal
+        Share of active ordered pairs, and the range of their absolute strengths; ``reciprocal`` makes the matrix
+        symmetric, which is the null of any claim of asymmetry.
     density_range, sigma, step
         Range of the relative density, noise per square root of time, Euler-Maruyama step of the simulator.
+    compositions
+        Proportions of types to use instead of the drawn ones, (populations, types); rows sum to 1. For
+        counterfactuals: a type removed, halved, doubled.
+    replicate
+        Other cells and other noise of the same system: two replicates differ as two experiments do.
 
     Returns
     -------
@@ -133,52 +197,149 @@ def typed(
     Raises
     ------
     ValueError
-        If fewer than two types or a share outside [0, 1] is asked for.
+        If fewer than two types, a share outside [0, 1] or proportions that do not sum to 1 are asked for.
     """
     if n_types < 2 or not 0 <= active <= 1:
         raise ValueError(f"typed needs n_types >= 2 and 0 <= active <= 1, got n_types={n_types}, active={active}")
     rng = np.random.default_rng(seed)
     matrix = type_matrix(n_types, active=active, strength=strength, rng=rng)  # (receiver, sender)
-    theta = 0.4
-    start = 2.0 * np.linalg.qr(rng.standard_normal((max(dim, n_types), max(dim, n_types))))[0][:n_types, :dim]
-    common = rng.standard_normal(dim)
-    fate = start + 1.0 * common / np.linalg.norm(common) + rng.normal(0, 1.0 / np.sqrt(dim), size=(n_types, dim))
-
-    n_total = n_cells * len(times)
-    composition = rng.dirichlet(np.ones(n_types), size=n_populations)  # (populations, types)
-    density = np.exp(rng.uniform(*np.log(density_range), size=n_populations))
-    kind = np.stack([rng.choice(n_types, size=n_total, p=p) for p in composition])  # (populations, cells)
-    x = start[kind] + 0.3 * rng.standard_normal((n_populations, n_total, dim))
-
+    if reciprocal:
+        matrix = matrix + matrix.T
+    start, fate, composition, density = _design(rng, n_populations, n_types, dim, density_range)
+    if compositions is not None:
+        composition = np.asarray(compositions, float)
+        if composition.shape != (n_populations, n_types) or not np.allclose(composition.sum(1), 1):
+            raise ValueError(
+                f"typed: compositions must be ({n_populations}, {n_types}) with rows that sum to 1, got shape "
+                f"{composition.shape}"
+            )
+    if replicate:
+        rng = np.random.default_rng([seed, replicate])
+    theta, n_total = 0.4, n_cells * len(times)
+    kind, x = _cells(rng, start, composition, n_total)
     weight = (matrix[kind[:, :, None], kind[:, None, :]] * density[:, None, None] / (n_total - 1)).astype(np.float32)
 
-    def drift(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        single = x.astype(np.float32)  # the pair sums are bound by memory, not by precision
-        squares = (single**2).sum(-1)
-        pull = single @ single.transpose(0, 2, 1)  # (populations, receiver, sender), reused in place
-        pull *= -2
-        pull += squares[:, :, None]
-        pull += squares[:, None, :] + 1  # 1 + squared distance
-        np.sqrt(np.maximum(pull, 1, out=pull), out=pull)
-        np.divide(weight, pull, out=pull)
-        heard = pull @ single - pull.sum(-1, keepdims=True) * single
-        return theta * (fate[kind] - x), heard.astype(float)
+    def drift(x: np.ndarray, kind: np.ndarray, t: float) -> tuple[np.ndarray, np.ndarray]:
+        return theta * (fate[kind] - x), saturating(x, weight)
 
-    adata = _snapshots(
-        x, drift, sigma=sigma, step=step, times=times, n_cells=n_cells, rng=rng, kind=kind, density=density
+    settings = {"sigma": sigma, "step": step, "times": times, "n_cells": n_cells, "rng": rng}
+    adata = measure(x, drift, **settings, kind=kind, density=density)
+    truth = {"type_matrix": matrix} | _design_truth(theta, sigma, start, fate, composition, density)
+    adata.uns["scimf"] = provenance(
+        "typed", "Simulated cell types that signal to each other without reciprocity", truth
     )
-    adata.uns["scimf"] = _provenance("typed", "Simulated cell types that signal to each other without reciprocity") | {
-        "truth": {
-            "type_matrix": matrix,
-            "types": np.array(_type_names(n_types)),
-            "theta": theta,
-            "sigma": sigma,
-            "start": start,
-            "fate": fate,
-            "composition": composition,
-            "density": density,
-        }
-    }
+    return adata
+
+
+def staged(
+    *,
+    seed: int = 0,
+    n_populations: int = 24,
+    n_cells: int = 100,
+    n_types: int = 5,
+    dim: int = 8,
+    times: tuple[float, ...] = TIMES,
+    shift: float = 1.5,
+    sigma: float = 0.15,
+    step: float = 0.1,
+) -> ad.AnnData:
+    """No interaction, but a medium that is changed once per interval: all fates move together, by ``shift``.
+
+    Fools a naive test: a population tells the time, so a model that hears it predicts better than one that does not.
+    """
+    rng = np.random.default_rng(seed)
+    start, fate, composition, density = _design(rng, n_populations, n_types, dim, (0.5, 2.0))
+    medium = rng.standard_normal((len(times), dim))  # one direction per interval
+    medium *= shift / np.linalg.norm(medium, axis=1, keepdims=True)
+    kind, x = _cells(rng, start, composition, n_cells * len(times))
+
+    def drift(x: np.ndarray, kind: np.ndarray, t: float) -> tuple[np.ndarray, np.ndarray]:
+        stage = int(np.clip(np.searchsorted(times, t + 1e-9, side="right") - 1, 0, len(times) - 1))
+        return 0.4 * (fate[kind] + medium[stage] - x), np.zeros_like(x)
+
+    settings = {"sigma": sigma, "step": step, "times": times, "n_cells": n_cells, "rng": rng}
+    adata = measure(x, drift, **settings, kind=kind, density=density)
+    truth = {"type_matrix": np.zeros((n_types, n_types)), "medium": medium}
+    truth |= _design_truth(0.4, sigma, start, fate, composition, density)
+    adata.uns["scimf"] = provenance(
+        "staged", "Simulated cell types in a medium that is changed, without interaction", truth
+    )
+    return adata
+
+
+def growing(
+    *,
+    seed: int = 0,
+    n_populations: int = 24,
+    n_cells: int = 100,
+    n_types: int = 5,
+    dim: int = 8,
+    times: tuple[float, ...] = TIMES,
+    rate: float = 0.5,
+    sigma: float = 0.15,
+    step: float = 0.1,
+) -> ad.AnnData:
+    """No interaction, but types divide and die at rates from ``-rate`` to ``rate`` per unit of time.
+
+    Fools a naive test: proportions change by what all cells of the population do. ``obs["mass"]`` is the cell number
+    relative to the start, which an experimenter could count.
+    """
+    rng = np.random.default_rng(seed)
+    start, fate, composition, density = _design(rng, n_populations, n_types, dim, (0.5, 2.0))
+    rates = rng.permutation(np.linspace(-rate, rate, n_types))
+    kind, x = _cells(rng, start, composition, n_cells * len(times))
+
+    def drift(x: np.ndarray, kind: np.ndarray, t: float) -> tuple[np.ndarray, np.ndarray]:
+        return 0.4 * (fate[kind] - x), np.zeros_like(x)
+
+    settings = {"sigma": sigma, "step": step, "times": times, "n_cells": n_cells, "rng": rng}
+    adata = measure(x, drift, **settings, kind=kind, density=density, growth=lambda x, kind: rates[kind])
+    truth = {"type_matrix": np.zeros((n_types, n_types)), "rates": rates}
+    truth |= _design_truth(0.4, sigma, start, fate, composition, density)
+    adata.uns["scimf"] = provenance("growing", "Simulated cell types that divide and die, without interaction", truth)
+    return adata
+
+
+def quorum(
+    *,
+    seed: int = 0,
+    n_populations: int = 24,
+    n_cells: int = 100,
+    dim: int = 4,
+    times: tuple[float, ...] = TIMES,
+    strength: float = 1.5,
+    threshold: float = 0.5,
+    density_range: tuple[float, float] = (0.2, 5.0),
+    sigma: float = 0.15,
+    step: float = 0.1,
+) -> ad.AnnData:
+    r"""Responders (B) turn towards secretors (A) once there are enough of them: the total counts, not the share.
+
+    With :math:`Q = s\,n_A / (N - 1)`, the number of other secretors relative to a reference population, every B cell
+    gets :math:`\text{strength} \cdot Q^2 / (\text{threshold}^2 + Q^2)` along one fixed direction, from the fate of B to
+    that of A. C listens to nobody. Densities vary by more than an order of magnitude, so a message that is scale-free
+    in the number of cells, such as a softmax, cannot say how much is heard.
+    """
+    rng = np.random.default_rng(seed)
+    start, fate, _, density = _design(rng, n_populations, 3, dim, density_range)
+    composition = rng.dirichlet(np.full(3, 3.0), size=n_populations)
+    n_total = n_cells * len(times)
+    kind, x = _cells(rng, start, composition, n_total)
+    direction = (fate[0] - fate[1]) / np.linalg.norm(fate[0] - fate[1])
+    secretor, responder = kind == 0, kind == 1
+    total = density[:, None] * (secretor.sum(1, keepdims=True) - secretor) / (n_total - 1)
+    heard = (strength * total**2 / (threshold**2 + total**2) * responder)[..., None] * direction
+
+    def drift(x: np.ndarray, kind: np.ndarray, t: float) -> tuple[np.ndarray, np.ndarray]:
+        return 0.4 * (fate[kind] - x), heard
+
+    settings = {"sigma": sigma, "step": step, "times": times, "n_cells": n_cells, "rng": rng}
+    adata = measure(x, drift, **settings, kind=kind, density=density)
+    matrix = np.zeros((3, 3))
+    matrix[1, 0] = strength
+    truth = {"type_matrix": matrix, "threshold": threshold, "direction": direction}
+    truth |= _design_truth(0.4, sigma, start, fate, composition, density)
+    adata.uns["scimf"] = provenance("quorum", "Simulated responders that count secretors", truth)
     return adata
 
 
@@ -196,73 +357,35 @@ def type_matrix(
     return matrix
 
 
-def _type_names(n_types: int) -> list[str]:
-    return [chr(ord("A") + k) for k in range(n_types)]
+def _design(rng: np.random.Generator, n_populations: int, n_types: int, dim: int, density_range: tuple[float, float]):
+    """Draw where types start and go, (types, dim) each, compositions (populations, types), densities (populations,)."""
+    start = 2.0 * np.linalg.qr(rng.standard_normal((max(dim, n_types), max(dim, n_types))))[0][:n_types, :dim]
+    common = rng.standard_normal(dim)
+    fate = start + 1.0 * common / np.linalg.norm(common) + rng.normal(0, 1.0 / np.sqrt(dim), size=(n_types, dim))
+    composition = rng.dirichlet(np.ones(n_types), size=n_populations)
+    return start, fate, composition, np.exp(rng.uniform(*np.log(density_range), size=n_populations))
 
 
-def _provenance(name: str, title: str) -> dict:
-    empty = np.array([], dtype=str)
+def _cells(rng: np.random.Generator, start: np.ndarray, composition: np.ndarray, n_total: int):
+    """Draw the type (populations, cells) and the first state (populations, cells, dim) of all cells."""
+    kind = np.stack([rng.choice(len(start), size=n_total, p=p) for p in composition])
+    return kind, start[kind] + 0.3 * rng.standard_normal((len(composition), n_total, start.shape[1]))
+
+
+def _design_truth(theta, sigma, start, fate, composition, density) -> dict:
     return {
-        "name": name,
-        "title": title,
-        "form": "state",
-        "time_unit": "a.u.",
-        "files": empty,
-        "urls": empty,
-        "sha256": empty,
-        "licence": "MIT (simulated here)",
-        "citation": "this repository, scimf/simulate.py",
-        "warnings": empty,
+        "types": np.array(type_names(len(start))),
+        "populations": np.array(population_names(len(density))),
+        "theta": theta,
+        "sigma": sigma,
+        "start": start,
+        "fate": fate,
+        "composition": composition,
+        "density": density,
     }
 
 
-def _snapshots(
-    x: np.ndarray,  # (populations, cells, dim), the state at times[0]
-    drift: Drift,
-    *,
-    sigma: float,
-    step: float,
-    times: tuple[float, ...],
-    n_cells: int,
-    rng: np.random.Generator,
-    kind: np.ndarray | None = None,
-    density: np.ndarray | None = None,
-) -> ad.AnnData:
-    """Integrate all cells together and measure a fresh, disjoint subset of them at each time."""
-    n_populations, n_total, dim = x.shape
-    order = np.stack([rng.permutation(n_total) for _ in range(n_populations)])
-    rows = np.arange(n_populations)[:, None]
-    states, own_parts, heard_parts, frames = [], [], [], []
-    for k, time in enumerate(times):
-        if k:
-            n_steps = max(1, round((time - times[k - 1]) / step))
-            h = (time - times[k - 1]) / n_steps
-            for _ in range(n_steps):
-                own, heard = drift(x)
-                x = x + (own + heard) * h + sigma * np.sqrt(h) * rng.standard_normal(x.shape)
-        own, heard = drift(x)
-        taken = order[:, k * n_cells : (k + 1) * n_cells]  # (populations, n_cells)
-        states.append(x[rows, taken].reshape(-1, dim))
-        own_parts.append(own[rows, taken].reshape(-1, dim))
-        heard_parts.append(heard[rows, taken].reshape(-1, dim))
-        population = np.repeat([f"p{p:02d}" for p in range(n_populations)], n_cells)
-        frame = pd.DataFrame({"time": float(time), "population": population})
-        if kind is not None:
-            frame["cell_type"] = np.array(_type_names(kind.max() + 1))[kind[rows, taken].ravel()]
-        if density is not None:
-            frame["density"] = np.repeat(density, n_cells)
-        frames.append(frame)
-    obs = pd.concat(frames, ignore_index=True)
-    obs.index = [f"cell{i}" for i in range(len(obs))]
-    for key in {"population", "cell_type"} & set(obs.columns):
-        obs[key] = obs[key].astype("category")
-    adata = ad.AnnData(
-        np.concatenate(states).astype(np.float32), obs=obs, var=pd.DataFrame(index=[f"x{k + 1}" for k in range(dim)])
-    )
-    adata.obsm["drift_own"] = np.concatenate(own_parts).astype(np.float32)
-    adata.obsm["drift_heard"] = np.concatenate(heard_parts).astype(np.float32)
-    return adata
-
-
 #: Simulated systems by name, each ``f(*, seed, **options) -> AnnData``.
-SYSTEMS: dict[str, Callable[..., ad.AnnData]] = {"null": null, "linear": linear, "typed": typed}
+SYSTEMS: dict[str, Callable[..., ad.AnnData]] = {
+    system.__name__: system for system in (null, linear, morse, circuit, typed, staged, growing, quorum, paracrine)
+}

@@ -295,7 +295,7 @@ def _fit_quietly(adata: "AnnData", split: "Split", config: SDEConfig, seed: int,
 def code_hash() -> str:
     """Sha256 of the code that decides what a fit gives; comments and docstrings do not count."""
     digest = hashlib.sha256()
-    for name in ("snapshots", "sde", "transport", "train"):
+    for name in ("snapshots", "interactions", "sde", "transport", "train"):
         tree = ast.parse(Path(__file__).with_name(f"{name}.py").read_text(encoding="utf-8"))
         for node in ast.walk(tree):
             if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:

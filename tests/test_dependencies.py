@@ -14,10 +14,11 @@ ROOT = paths.ROOT
 #: Rooms in the order of the data; a room imports from its own row or from rows above.
 ROOMS = [
     ["paths"],
+    ["particles", "networks"],
     ["datasets", "simulate"],
     ["preprocess"],
     ["snapshots"],
-    ["transport", "sde", "counts", "flow"],
+    ["transport", "interactions", "sde", "counts", "flow"],
     ["fitted"],
     ["train"],
     ["baselines", "bridge"],

@@ -3,7 +3,16 @@ import pandas as pd
 import pytest
 import torch
 
-from scimf.interpret import attention_by_type, edge_recovery, influence, shuffled_labels, untrained, velocity
+from scimf.interpret import (
+    attention_by_type,
+    edge_recovery,
+    influence,
+    influence_by_snapshot,
+    loudness_derivative,
+    shuffled_labels,
+    untrained,
+    velocity,
+)
 from scimf.sde import SDEConfig
 from scimf.snapshots import contexts
 from scimf.train import fit
@@ -39,6 +48,47 @@ def test_influence_is_the_mean_contribution_of_each_sender(tiny):
             expected = (change * towards).sum(1).mean() / (labels == b).mean()
             assert found.loc[a, b] == pytest.approx(expected, rel=1e-3, abs=1e-6)
     assert np.isnan(np.diag(found)).all()
+
+
+@pytest.mark.parametrize("interaction", ["attention", "occupancy", "additive"])
+def test_loudness_derivative_is_the_slope(tiny, interaction):
+    adata, model = tiny[0], model_of(tiny, interaction)
+    (rows, density), *_ = contexts(adata)
+    louder = adata.obs["cell_type"].astype(str).to_numpy()[rows] == "A"
+    x = model.units.enter(adata.obsm["X_scimf"][rows])[None].double()
+    sde, dense = model.sde.double(), torch.tensor([density], dtype=torch.double)
+
+    def heard(volume):
+        speak = torch.ones(1, len(rows), dtype=torch.double)
+        speak[0, louder] = volume
+        return sde.heard(x, density=dense, speak=speak)[0].detach().numpy()
+
+    rate = model.units.scale * model.clock.rate(0.0)
+    slope, silenced = (heard(1.01) - heard(0.99)) / 0.02 * rate, (heard(1.0) - heard(0.0)) * rate
+    sde.float()
+    found = loudness_derivative(model, adata, rows, density, louder)
+    np.testing.assert_allclose(found, slope, rtol=2e-3, atol=1e-5)
+    if interaction != "attention":  # messages add up: the slope is the whole effect
+        np.testing.assert_allclose(found, silenced, rtol=2e-3, atol=1e-5)
+
+
+def test_influence_towards_velocity_and_fates(tiny):
+    adata, model = tiny[0], model_of(tiny, "additive")
+    table = influence_by_snapshot(model, adata, towards="velocity", min_cells=1)
+    assert (table["receiver"] == table["sender"]).any() and np.isfinite(table["value"]).all()
+    names = sorted(set(adata.obs["cell_type"].astype(str)))
+    dim = adata.obsm["X_scimf"].shape[1]
+    fates = {name: np.full(dim, 1e6) for name in names}  # so far away that the direction is the diagonal
+    change = influence_by_snapshot(model, adata, towards=fates, min_cells=1).iloc[0]
+    rows, density = next(c for c in contexts(adata) if len(c[0]))
+    labels = adata.obs["cell_type"].astype(str).to_numpy()[rows]
+    spoke = labels == change["sender"]
+    moved = loudness_derivative(model, adata, rows, density, spoke)[labels == change["receiver"]] / spoke.mean()
+    assert change["value"] == pytest.approx(moved.sum(1).mean() / dim**0.5, rel=1e-3, abs=1e-7)
+    with pytest.raises(KeyError, match="no fate for"):
+        influence_by_snapshot(model, adata, towards={})
+    with pytest.raises(ValueError, match="towards: expected"):
+        influence_by_snapshot(model, adata, towards="home")
 
 
 def test_no_interaction_has_no_influence(tiny):

@@ -48,7 +48,7 @@ def test_config_round_trip_and_unknown_key():
         SDEConfig.from_dict({"learning_rate": 1.0})
 
 
-@pytest.mark.parametrize("interaction", ["additive", "attention"])
+@pytest.mark.parametrize("interaction", ["additive", "occupancy", "attention"])
 def test_twin_has_the_same_size_within_one_percent(interaction):
     config = SDEConfig(interaction=interaction)
     twin = widened_twin(8, config)
@@ -93,7 +93,7 @@ def test_permutation_equivariance(interaction):
     torch.testing.assert_close(sde.drift(x)[:, order], sde.drift(x[:, order]), atol=1e-6, rtol=1e-4)
 
 
-@pytest.mark.parametrize("interaction", ["additive", "attention"])
+@pytest.mark.parametrize("interaction", ["additive", "occupancy", "attention"])
 def test_populations_do_not_hear_each_other_and_padding_is_silent(interaction):
     sde, a, b = sde_of(interaction), torch.randn(1, 5, 4), torch.randn(1, 8, 4)
     padded = torch.cat([torch.cat([a, torch.full((1, 3, 4), 99.0)], 1), b])
@@ -103,7 +103,7 @@ def test_populations_do_not_hear_each_other_and_padding_is_silent(interaction):
     torch.testing.assert_close(together[1:], sde.heard(b), atol=1e-6, rtol=1e-4)
 
 
-@pytest.mark.parametrize("interaction", ["additive", "attention"])
+@pytest.mark.parametrize("interaction", ["additive", "occupancy", "attention"])
 def test_one_cell_population_gets_no_message(interaction):
     sde = sde_of(interaction)
     assert sde.heard(torch.randn(3, 1, 4)).abs().max() == 0

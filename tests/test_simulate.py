@@ -2,6 +2,8 @@ import numpy as np
 import pytest
 
 from scimf import simulate
+from scimf.networks import circuit_drift
+from scimf.particles import pairwise, saturating
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +59,97 @@ def test_linear_attraction_meets_its_closed_form():
         np.testing.assert_allclose(cloud[2.0].var(0), variance, rtol=0.15)
 
 
+def test_pair_sums_are_the_plain_loops():
+    x = np.random.default_rng(0).normal(size=(1, 7, 3))
+    weight = np.random.default_rng(1).normal(size=(1, 7, 7)).astype(np.float32)
+    away, typed = np.zeros((7, 3)), np.zeros((7, 3))
+    for i in range(7):
+        for j in range(7):
+            d = x[0, i] - x[0, j]
+            r = np.linalg.norm(d)
+            typed[i] += weight[0, i, j] * -d / np.sqrt(1 + r**2)
+            away[i] += 0 if i == j else np.exp(-r) * d / r / 6
+    np.testing.assert_allclose(pairwise(x, lambda r: np.exp(-r))[0], away, atol=1e-12)
+    np.testing.assert_allclose(saturating(x, weight)[0], typed, atol=1e-5)
+
+
+def test_morse_force_is_minus_the_slope_of_its_potential():
+    shape = {"repulsion": (1.0, 0.5), "attraction": (0.5, 2.0), "strength": 3.0}
+    r, h = np.linspace(0.1, 5, 50), 1e-5
+
+    def potential(r):
+        return 3.0 * (np.exp(-r / 0.5) - 0.5 * np.exp(-r / 2.0))
+
+    slope = (potential(r + h) - potential(r - h)) / (2 * h)
+    np.testing.assert_allclose(simulate.morse_force(r, **shape), -slope, rtol=1e-6)
+    assert simulate.morse_force(r[0], **shape) > 0 > simulate.morse_force(r[-1], **shape)  # near apart, far together
+
+
+def test_circuit_by_hand():
+    # Genes at (1, 1, 0): production (0.5 + 1) / (1 + 0.5 + 1 + 1) and (1 + 1) / 3.5, decay 0.4.
+    np.testing.assert_allclose(circuit_drift(np.array([1.0, 1.0, 0.0])), [1.5 / 3.5 - 0.4, 2 / 3.5 - 0.4, 0.0])
+
+
+@pytest.mark.parametrize("name", simulate.SYSTEMS)
+def test_every_system_can_be_loaded_and_says_what_is_true(name):
+    adata = simulate.SYSTEMS[name](seed=1, n_populations=3, n_cells=12)
+    assert np.isfinite(adata.X).all() and adata.uns["scimf"]["name"] == name
+    assert adata.obs.groupby(["population", "time"], observed=True).size().eq(12).all()
+    silent = name in ("null", "staged", "growing")
+    assert (np.abs(adata.obsm["drift_heard"]).max() == 0) == silent
+
+
+def test_staged_medium_moves_all_fates_together():
+    adata = simulate.staged(seed=0, n_populations=2, n_cells=30)
+    truth, time = adata.uns["scimf"]["truth"], adata.obs["time"].to_numpy()
+    fate = truth["fate"][adata.obs["cell_type"].cat.codes]
+    found = adata.obsm["drift_own"] / 0.4 + adata.X - fate
+    for k, t in enumerate(np.unique(time)):
+        np.testing.assert_allclose(found[time == t], np.tile(truth["medium"][k], (60, 1)), atol=1e-5)
+
+
+def test_growth_changes_proportions_at_the_stated_rates():
+    adata = simulate.growing(seed=0, n_populations=6, n_cells=3000, n_types=2, times=(0.0, 1.0))
+    rates, counts = adata.uns["scimf"]["truth"]["rates"], adata.obs.groupby(["population", "time"], observed=True)
+    odds = counts["cell_type"].apply(lambda c: np.log((c == "B").sum() / (c == "A").sum())).unstack()
+    np.testing.assert_allclose((odds[1.0] - odds[0.0]).mean(), rates[1] - rates[0], atol=0.15)
+    mass = counts["mass"].first().unstack()
+    assert (mass[0.0] == 1).all() and (mass[1.0] != 1).all()
+
+
+def test_quorum_counts_secretors():
+    adata = simulate.quorum(seed=0, n_populations=8, n_cells=200, times=(0.0, 1.0))
+    heard, truth = np.linalg.norm(adata.obsm["drift_heard"], axis=1), adata.uns["scimf"]["truth"]
+    kind = adata.obs["cell_type"].to_numpy(str)
+    assert heard[kind != "B"].max() == 0
+    for p in range(8):
+        rows = (adata.obs["population"] == f"p{p:02d}").to_numpy()
+        total = truth["density"][p] * (kind[rows] == "A").mean()
+        expected = 1.5 * total**2 / (0.25 + total**2)
+        np.testing.assert_allclose(heard[rows & (kind == "B")].mean(), expected, rtol=0.15)
+
+
+def test_paracrine_decoys_move_nothing():
+    adata = simulate.paracrine(seed=0, n_populations=3, n_cells=30)
+    truth, moved = adata.uns["scimf"]["truth"], np.abs(adata.obsm["drift_heard"]).max(0) > 0
+    assert set(adata.var_names[moved]) <= set(truth["targets"].ravel()) and moved.any()
+    deaf = adata.obs["cell_type"].cat.codes.isin(np.flatnonzero(truth["type_matrix"].sum(1) == 0)).to_numpy()
+    size = np.abs(adata.obsm["drift_heard"]).max(1)
+    assert deaf.any() and size[deaf].mean() < 0.1 * size[~deaf].mean()  # their receptors are nearly off
+    assert truth["active"].sum() == 3 and len(truth["active"]) == 23
+
+
+def test_replicates_share_the_truth_and_compositions_can_be_set():
+    half = np.tile([0.5, 0.5, 0, 0, 0], (3, 1))
+    a, b = (simulate.typed(n_populations=3, n_cells=20, replicate=k, compositions=half) for k in (0, 1))
+    assert np.array_equal(*(x.uns["scimf"]["truth"]["type_matrix"] for x in (a, b))) and not np.array_equal(a.X, b.X)
+    assert set(a.obs["cell_type"]) == {"A", "B"}
+    both = simulate.typed(n_populations=1, n_cells=5, reciprocal=True).uns["scimf"]["truth"]["type_matrix"]
+    assert np.array_equal(both, both.T) and (both != 0).any()
+
+
 def test_bad_options_are_named():
     with pytest.raises(ValueError, match="active=2"):
         simulate.typed(active=2)
+    with pytest.raises(ValueError, match=r"compositions must be \(2, 5\)"):
+        simulate.typed(n_populations=2, compositions=np.ones((2, 5)))

@@ -1,0 +1,200 @@
+r"""How cells hear each other: the published attention, and two forms that can be read sender by sender.
+
+All take ``x`` (groups, cells, dim), one group a population at one time, and return a message to every cell of the same
+shape. ``mask`` (groups, cells) is ``False`` on padding, ``density`` (groups,) is the relative density of each
+population, ``speak`` (groups, cells) silences senders **with the normaliser kept**, and ``hears`` (groups,) is the
+index of the group that each group hears, its own if omitted. Derived in notebook 02 (attention and additive).
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+Mask = torch.Tensor | None
+ACTIVATIONS = {"leaky_relu": nn.LeakyReLU, "silu": nn.SiLU}
+
+
+def mlp(sizes: Sequence[int], activation: str) -> nn.Sequential:
+    """Linear layers of the given sizes with an activation between them."""
+    layers: list[nn.Module] = []
+    for n_in, n_out in zip(sizes[:-1], sizes[1:], strict=True):
+        layers += [nn.Linear(n_in, n_out), ACTIVATIONS[activation]()]
+    return nn.Sequential(*layers[:-1])
+
+
+class CellAttention(nn.Module):
+    r"""The published interaction: a softmax over all other cells of the population, then a feed-forward network.
+
+    With :math:`u = \mathrm{LN}_1(x)` and :math:`\tilde x = \mathrm{LN}_V(x)`, for each head
+    :math:`a_{ij} = \mathrm{softmax}_{j \ne i}\, \langle u_i W^Q, u_j W^K\rangle / \sqrt{d_k}`, then
+    :math:`o_i = \sum_j a_{ij}\, \tilde x_j W^V` and
+    :math:`f_\text{heard}(x_i) = W_2\,\mathrm{LeakyReLU}(W_1\,\mathrm{LN}_2(o_i) + b_1) + b_2`.
+    No residual connection, no output projection. The density of the population plays no role: softmax is scale-free.
+    """
+
+    def __init__(self, dim: int, heads: int = 2, dropout: float = 0.1) -> None:
+        super().__init__()
+        if dim % heads:
+            raise ValueError(f"CellAttention: dim must be a multiple of heads, got dim={dim}, heads={heads}")
+        self.heads, self.dropout = heads, dropout
+        self.norm_qk, self.norm_v, self.norm_out = nn.LayerNorm(dim), nn.LayerNorm(dim), nn.LayerNorm(dim)
+        self.query = nn.Linear(dim, dim, bias=False)
+        self.key = nn.Linear(dim, dim, bias=False)
+        self.value = nn.Linear(dim, dim, bias=False)
+        self.feed_forward = mlp([dim, 4 * dim, dim], "leaky_relu")
+
+    def _split(self, x: torch.Tensor) -> torch.Tensor:  # (g, n, dim) -> (g, heads, n, dim / heads)
+        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+    def project(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return queries, keys and values, each (groups, heads, cells, dim / heads)."""
+        u = self.norm_qk(x)
+        return self._split(self.query(u)), self._split(self.key(u)), self._split(self.value(self.norm_v(x)))
+
+    def weights(self, x: torch.Tensor, mask: Mask = None) -> torch.Tensor:
+        """Attention of receiver i (row) on sender j (column), (groups, heads, cells, cells); rows sum to 1."""
+        query, key, _ = self.project(x)
+        score = query @ key.transpose(-1, -2) / query.shape[-1] ** 0.5
+        return score.masked_fill(~_may_hear(x, mask, None), -torch.inf).softmax(-1)
+
+    def forward(
+        self, x: torch.Tensor, mask: Mask = None, density: Mask = None, speak: Mask = None, hears: Mask = None
+    ) -> torch.Tensor:  # (g, n, dim)
+        """Return the message to each cell.
+
+        ``speak`` (groups, cells) silences senders: their value is zero, the softmax keeps its normaliser.
+        ``hears`` (groups,): index of the group that each group hears, its own if omitted.
+        A population of one cell gets no message.
+        """
+        query, key, value = self.project(x)
+        if speak is not None:
+            value = value * speak[:, None, :, None]
+        if hears is not None:
+            key, value = key[hears], value[hears]
+        mixed = F.scaled_dot_product_attention(
+            query, key, value, attn_mask=_may_hear(x, mask, hears), dropout_p=self.dropout if self.training else 0.0
+        )
+        message = self.feed_forward(self.norm_out(mixed.transpose(1, 2).flatten(-2)))
+        return message * _has_company(x, mask)
+
+
+class AdditiveInteraction(nn.Module):
+    r"""Low-rank pairwise messages: the receiver decides the direction, the sender how much it says.
+
+    .. math:: f_\text{heard}(x_i) = s \sum_{r=1}^{R} q_r(x_i)\, \frac{1}{N-1} \sum_{j \ne i} v_r(x_j),
+              \qquad q_r(x) \in \mathbb{R}^d,\; v_r(x) \in \mathbb{R} .
+
+    The contribution of each sender is exact, the cost is linear in the number of cells.
+    """
+
+    def __init__(self, dim: int, rank: int = 8, hidden: int = 64, activation: str = "silu") -> None:
+        super().__init__()
+        self.rank = rank
+        self.receive = mlp([dim, hidden, rank * dim], activation)
+        self.send = mlp([dim, hidden, rank], activation)
+
+    def forward(
+        self, x: torch.Tensor, mask: Mask = None, density: Mask = None, speak: Mask = None, hears: Mask = None
+    ) -> torch.Tensor:  # (g, n, dim)
+        """Return the message to each cell; ``speak`` and ``hears`` as in :class:`CellAttention`."""
+        sent = self.send(x)  # (g, n, rank)
+        if speak is not None:
+            sent = sent * speak[..., None]
+        if mask is not None:
+            sent = sent * mask[..., None]
+        if hears is None:
+            heard = (sent.sum(1, keepdim=True) - sent) / _others(x, mask)  # (g, n, rank), self excluded
+        else:
+            size = x.shape[1] if mask is None else mask.sum(1).clamp_min(1).to(x.dtype)[hears, None, None]
+            heard = sent.sum(1, keepdim=True)[hears] / size
+            density = None if density is None else density[hears]
+        message = torch.einsum("gnrd,gnr->gnd", self.receive(x).unflatten(-1, (self.rank, -1)), heard)
+        return message * _as_column(density) * _has_company(x, mask)
+
+    def contributions(self, x: torch.Tensor, density: Mask = None) -> torch.Tensor:  # (g, receiver, sender, dim)
+        """Exact part of the message to i that comes from j; sums over j to :meth:`forward`. Quadratic in cells."""
+        n = x.shape[1]
+        pairs = torch.einsum("gird,gjr->gijd", self.receive(x).unflatten(-1, (self.rank, -1)), self.send(x))
+        pairs = pairs * (1 - torch.eye(n, dtype=x.dtype, device=x.device))[None, :, :, None] / max(n - 1, 1)
+        return pairs if density is None else pairs * density[:, None, None, None]
+
+
+class OccupancyInteraction(nn.Module):
+    r"""Mass-aware attention: senders compete for the receiver, and a receiver may stay free.
+
+    As ligands bind a receptor in equilibrium (Langmuir), with heads :math:`h`,
+
+    .. math:: a^h_{ij} = \frac{\frac{s}{N-1}\, e^{\langle q^h(x_i), k^h(x_j) \rangle / \sqrt{d_k}}}
+                            {1 + \frac{s}{N-1} \sum_{l \ne i} e^{\langle q^h(x_i), k^h(x_l) \rangle / \sqrt{d_k}}},
+              \qquad f_\text{heard}(x_i) = \sum_h \sum_{j \ne i} a^h_{ij} \bigl(v^h(x_j) - u^h(x_i)\bigr) .
+
+    Sparse populations are heard in proportion to their density, dense ones saturate into the published softmax.
+    """
+
+    def __init__(self, dim: int, heads: int = 2, hidden: int = 64, activation: str = "silu") -> None:
+        super().__init__()
+        self.heads, self.width = heads, 16
+        self.receive = mlp([dim, hidden, heads * (self.width + dim)], activation)  # query and u
+        self.send = mlp([dim, hidden, heads * (self.width + dim)], activation)  # key and v
+
+    def occupancy(
+        self, x: torch.Tensor, mask: Mask = None, density: Mask = None, hears: Mask = None
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return a (g, heads, receiver, sender), v and u (g, heads, cells, dim)."""
+        query, u = self.receive(x).unflatten(-1, (self.heads, -1)).transpose(1, 2).split([self.width, x.shape[-1]], -1)
+        key, v = self.send(x).unflatten(-1, (self.heads, -1)).transpose(1, 2).split([self.width, x.shape[-1]], -1)
+        size = _others(x, mask)
+        if hears is not None:
+            key, v, density = key[hears], v[hears], None if density is None else density[hears]
+            size = x.shape[1] if mask is None else mask.sum(1).clamp_min(1).to(x.dtype)[hears, None, None]
+        score = query @ key.transpose(-1, -2) / self.width**0.5
+        score = (
+            score + torch.log(torch.as_tensor(_as_column(density) / size, dtype=x.dtype, device=x.device))[..., None]
+        )
+        score = score.masked_fill(~_may_hear(x, mask, hears), -torch.inf)
+        return F.pad(score, (1, 0)).softmax(-1)[..., 1:], v, u  # the padded sender is nobody, with score 0
+
+    def forward(
+        self, x: torch.Tensor, mask: Mask = None, density: Mask = None, speak: Mask = None, hears: Mask = None
+    ) -> torch.Tensor:  # (g, n, dim)
+        """Return the message to each cell; ``speak`` and ``hears`` as in :class:`CellAttention`."""
+        a, v, u = self.occupancy(x, mask, density, hears)
+        if speak is not None:
+            a = a * (speak if hears is None else speak[hears])[:, None, None, :].to(a.dtype)
+        message = (a @ v - a.sum(-1, keepdim=True) * u).sum(1)
+        return message * _has_company(x, mask)
+
+    def contributions(self, x: torch.Tensor, density: Mask = None) -> torch.Tensor:  # (g, receiver, sender, dim)
+        """Part of the message to i that comes from j while all others are there; sums over j to :meth:`forward`."""
+        a, v, u = self.occupancy(x, None, density)
+        return torch.einsum("ghij,ghjd->gijd", a, v) - torch.einsum("ghij,ghid->gijd", a, u)
+
+
+def _may_hear(x: torch.Tensor, mask: Mask, hears: Mask) -> torch.Tensor:  # (g or 1, 1, n, n); True: i may hear j
+    n = x.shape[1]
+    if hears is None:
+        allowed = ~torch.eye(n, dtype=torch.bool, device=x.device)[None]
+        allowed = allowed if mask is None else allowed & mask[:, None, :]
+    else:  # somebody else's population: nobody there is oneself
+        allowed = torch.ones(1, n, n, dtype=torch.bool, device=x.device)
+        allowed = allowed if mask is None else allowed & mask[hears][:, None, :]
+    nobody = ~allowed.any(-1, keepdim=True)  # a softmax over nothing is NaN; such a message is dropped later
+    return (allowed | nobody)[:, None]
+
+
+def _others(x: torch.Tensor, mask: Mask) -> torch.Tensor | float:  # (g, 1, 1): how many cells each cell can hear
+    if mask is None:
+        return float(max(x.shape[1] - 1, 1))
+    return (mask.sum(1) - 1).clamp_min(1).to(x.dtype)[:, None, None]
+
+
+def _has_company(x: torch.Tensor, mask: Mask) -> torch.Tensor | float:  # (g, 1, 1)
+    if mask is None:
+        return float(x.shape[1] > 1)
+    return (mask.sum(1) > 1).to(x.dtype)[:, None, None]
+
+
+def _as_column(density: Mask) -> torch.Tensor | float:
+    return 1.0 if density is None else density[:, None, None]
