@@ -19,6 +19,7 @@ from scimf.networks import circuit, paracrine
 from scimf.particles import measure, pairwise, population_names, provenance, saturating, type_names
 
 TIMES = (0.0, 1.0, 2.0, 3.0, 4.0)
+THETA = 0.4  #: rate at which typed cells relax towards their fate, per unit of time
 
 
 def null(*, seed: int = 0, **options) -> ad.AnnData:
@@ -215,20 +216,17 @@ def typed(
             )
     if replicate:
         rng = np.random.default_rng([seed, replicate])
-    theta, n_total = 0.4, n_cells * len(times)
+    n_total = n_cells * len(times)
     kind, x = _cells(rng, start, composition, n_total)
     weight = (matrix[kind[:, :, None], kind[:, None, :]] * density[:, None, None] / (n_total - 1)).astype(np.float32)
 
     def drift(x: np.ndarray, kind: np.ndarray, t: float) -> tuple[np.ndarray, np.ndarray]:
-        return theta * (fate[kind] - x), saturating(x, weight)
+        return THETA * (fate[kind] - x), saturating(x, weight)
 
     settings = {"sigma": sigma, "step": step, "times": times, "n_cells": n_cells, "rng": rng}
-    adata = measure(x, drift, **settings, kind=kind, density=density)
-    truth = {"type_matrix": matrix} | _design_truth(theta, sigma, start, fate, composition, density)
-    adata.uns["scimf"] = provenance(
-        "typed", "Simulated cell types that signal to each other without reciprocity", truth
-    )
-    return adata
+    truth = {"type_matrix": matrix}
+    title = "Simulated cell types that signal to each other without reciprocity"
+    return _measured("typed", title, x, drift, kind, (start, fate, composition, density), truth, **settings)
 
 
 def staged(
@@ -255,16 +253,12 @@ def staged(
 
     def drift(x: np.ndarray, kind: np.ndarray, t: float) -> tuple[np.ndarray, np.ndarray]:
         stage = int(np.clip(np.searchsorted(times, t + 1e-9, side="right") - 1, 0, len(times) - 1))
-        return 0.4 * (fate[kind] + medium[stage] - x), np.zeros_like(x)
+        return THETA * (fate[kind] + medium[stage] - x), np.zeros_like(x)
 
     settings = {"sigma": sigma, "step": step, "times": times, "n_cells": n_cells, "rng": rng}
-    adata = measure(x, drift, **settings, kind=kind, density=density)
     truth = {"type_matrix": np.zeros((n_types, n_types)), "medium": medium}
-    truth |= _design_truth(0.4, sigma, start, fate, composition, density)
-    adata.uns["scimf"] = provenance(
-        "staged", "Simulated cell types in a medium that is changed, without interaction", truth
-    )
-    return adata
+    title = "Simulated cell types in a medium that is changed, without interaction"
+    return _measured("staged", title, x, drift, kind, (start, fate, composition, density), truth, **settings)
 
 
 def growing(
@@ -290,14 +284,13 @@ def growing(
     kind, x = _cells(rng, start, composition, n_cells * len(times))
 
     def drift(x: np.ndarray, kind: np.ndarray, t: float) -> tuple[np.ndarray, np.ndarray]:
-        return 0.4 * (fate[kind] - x), np.zeros_like(x)
+        return THETA * (fate[kind] - x), np.zeros_like(x)
 
     settings = {"sigma": sigma, "step": step, "times": times, "n_cells": n_cells, "rng": rng}
-    adata = measure(x, drift, **settings, kind=kind, density=density, growth=lambda x, kind: rates[kind])
+    settings["growth"] = lambda x, kind: rates[kind]
     truth = {"type_matrix": np.zeros((n_types, n_types)), "rates": rates}
-    truth |= _design_truth(0.4, sigma, start, fate, composition, density)
-    adata.uns["scimf"] = provenance("growing", "Simulated cell types that divide and die, without interaction", truth)
-    return adata
+    title = "Simulated cell types that divide and die, without interaction"
+    return _measured("growing", title, x, drift, kind, (start, fate, composition, density), truth, **settings)
 
 
 def quorum(
@@ -331,16 +324,14 @@ def quorum(
     heard = (strength * total**2 / (threshold**2 + total**2) * responder)[..., None] * direction
 
     def drift(x: np.ndarray, kind: np.ndarray, t: float) -> tuple[np.ndarray, np.ndarray]:
-        return 0.4 * (fate[kind] - x), heard
+        return THETA * (fate[kind] - x), heard
 
     settings = {"sigma": sigma, "step": step, "times": times, "n_cells": n_cells, "rng": rng}
-    adata = measure(x, drift, **settings, kind=kind, density=density)
     matrix = np.zeros((3, 3))
     matrix[1, 0] = strength
     truth = {"type_matrix": matrix, "threshold": threshold, "direction": direction}
-    truth |= _design_truth(0.4, sigma, start, fate, composition, density)
-    adata.uns["scimf"] = provenance("quorum", "Simulated responders that count secretors", truth)
-    return adata
+    title = "Simulated responders that count secretors"
+    return _measured("quorum", title, x, drift, kind, (start, fate, composition, density), truth, **settings)
 
 
 def type_matrix(
@@ -372,17 +363,22 @@ def _cells(rng: np.random.Generator, start: np.ndarray, composition: np.ndarray,
     return kind, start[kind] + 0.3 * rng.standard_normal((len(composition), n_total, start.shape[1]))
 
 
-def _design_truth(theta, sigma, start, fate, composition, density) -> dict:
-    return {
+def _measured(name, title, x, drift, kind, design, truth, *, sigma, **settings) -> ad.AnnData:
+    """Measure a system of cell types, and store its truth beside what all such systems share."""
+    start, fate, composition, density = design
+    adata = measure(x, drift, sigma=sigma, kind=kind, density=density, **settings)
+    shared = {
         "types": np.array(type_names(len(start))),
         "populations": np.array(population_names(len(density))),
-        "theta": theta,
+        "theta": THETA,
         "sigma": sigma,
         "start": start,
         "fate": fate,
         "composition": composition,
         "density": density,
     }
+    adata.uns["scimf"] = provenance(name, title, truth | shared)
+    return adata
 
 
 #: Simulated systems by name, each ``f(*, seed, **options) -> AnnData``.
