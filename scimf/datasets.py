@@ -90,6 +90,11 @@ def load(
     if (time_key, type_key, population_key, form) != ("time", None, None, None):
         raise ValueError(f"{name}: time_key, type_key, population_key and form are for your own .h5ad files only")
     if name in registry():
+        if registry()[name]["form"] == "pairs":
+            raise ValueError(
+                f"{name}: a table of ligand-receptor pairs, not cells; "
+                f"read it with scimf.ligands.load_pairs({name!r}, genes)"
+            )
         return _load_registered(name, **options)
 
     from scimf import simulate
@@ -97,13 +102,13 @@ def load(
     if name in simulate.SYSTEMS:
         return simulate.SYSTEMS[name](**options)
     raise ValueError(
-        f"{name!r} is neither a data set ({', '.join(registry())}), nor a simulation ({', '.join(simulate.SYSTEMS)}), "
+        f"{name!r} is neither a data set ({', '.join(READERS)}), nor a simulation ({', '.join(simulate.SYSTEMS)}), "
         "nor a path that ends in .h5ad"
     )
 
 
 def registry() -> dict[str, dict]:
-    """Every registered data set by name, as written in ``data/registry.toml``."""
+    """Every registered data set and table of pairs (form "pairs") by name, as written in ``data/registry.toml``."""
     with open(paths.ROOT / "data" / "registry.toml", "rb") as file:
         return tomllib.load(file)
 

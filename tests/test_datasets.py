@@ -168,12 +168,22 @@ def test_panel_of_counts_is_transposed_and_its_stimulus_left_out(tmp_path):
 
 
 def test_registry_is_complete():
+    tables = {name for name, entry in datasets.registry().items() if entry["form"] == "pairs"}
     for name, entry in datasets.registry().items():
-        assert name in datasets.READERS and entry["form"] in datasets.FORMS
-        assert {"title", "time_unit", "licence", "citation", "warnings"} <= set(entry)
+        if name not in tables:
+            assert name in datasets.READERS and entry["form"] in datasets.FORMS and entry["time_unit"]
+        assert {"title", "licence", "citation", "warnings"} <= set(entry)
+        folder = "ligand_receptor" if name in tables else name
         for row in entry["files"]:
-            assert row["file"].startswith(name + "/") and len(row["sha256"]) == 64 and row["url"].startswith("https://")
-    assert set(datasets.READERS) == set(datasets.registry()) == set(CELLS)
+            assert row["file"].startswith(folder + "/") and len(row["sha256"]) == 64
+            assert row["url"].startswith("https://")
+    assert tables == {"cellphonedb", "cellchatdb_mouse", "cellchatdb_human", "cellchatdb_zebrafish"}
+    assert set(datasets.READERS) == set(datasets.registry()) - tables == set(CELLS)
+
+
+def test_a_table_of_pairs_is_not_loaded_as_cells():
+    with pytest.raises(ValueError, match=r"cellphonedb: a table of ligand-receptor pairs.*scimf\.ligands\.load_pairs"):
+        datasets.load("cellphonedb")
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ ROOMS = [
     ["train"],
     ["baselines", "bridge"],
     ["peers"],
-    ["evaluate", "interpret"],
+    ["evaluate", "interpret", "ligands"],
     ["scoreboard", "judge"],
     ["plots"],
     ["notebook"],
