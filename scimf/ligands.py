@@ -117,8 +117,9 @@ def mixed_derivative(
 ) -> np.ndarray:  # (dim, dim of the receiver, dim of the senders)
     """Mean mixed derivative of the heard drift, data coordinates per unit of real time.
 
-    Senders move together, whatever their share: rare senders count for little. A receiver hears all cells, its own
-    copy among them.
+    An exact derivative along the receiver, a difference over 0.05 s.d. along the senders (the published attention has
+    kinks, where that matters). Senders move together, whatever their share: rare senders count for little. A receiver
+    hears all cells, its own copy among them.
 
     Parameters
     ----------
