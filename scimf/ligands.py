@@ -139,14 +139,14 @@ def mixed_derivative(
     hears = np.ones(adata.n_obs, bool) if receivers is None else np.asarray(receivers, bool)
     says = np.ones(adata.n_obs, bool) if senders is None else np.asarray(senders, bool)
     time = adata.obs["time"].to_numpy(float)
-    wanted = np.unique(time) if times is None else list(times)
+    wanted = np.unique(time).tolist() if times is None else [float(t) for t in times]
     groups = [
         (rows, density)
         for rows, density in contexts(adata)
         if time[rows[0]] in wanted and len(rows) > 1 and hears[rows].any() and says[rows].any()
     ]
     if not groups:
-        raise ValueError(f"receivers, senders: no snapshot at times {list(wanted)} holds both")
+        raise ValueError(f"receivers, senders: no snapshot at times {wanted} holds both")
     chosen = np.random.default_rng(seed).permutation(len(groups))[:snapshots]
     total = 0.0
     for rows, density in (groups[k] for k in chosen):
