@@ -24,7 +24,7 @@ ROOMS = [
     ["baselines", "bridge"],
     ["peers"],
     ["evaluate", "interpret"],
-    ["scoreboard", "judge"],
+    ["scoreboard", "judge", "counterfactual"],
     ["plots"],
     ["notebook"],
     ["publish"],
