@@ -24,7 +24,7 @@ ROOMS = [
     ["baselines", "bridge"],
     ["peers"],
     ["evaluate", "interpret"],
-    ["scoreboard", "judge", "counterfactual"],
+    ["scoreboard", "judge", "counterfactual", "fates"],
     ["plots"],
     ["notebook"],
     ["publish"],
