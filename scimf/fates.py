@@ -32,8 +32,9 @@ def velocity_grid(
 ) -> tuple[np.ndarray, np.ndarray]:  # (points, 2), (points, 2)
     """Average velocities (cells, 2) of an embedding (cells, 2) on a regular grid, for :func:`scimf.plots.arrows`.
 
-    For linear coordinates, such as the first two columns of ``obsm["X_scimf"]`` and of the velocity. Gaussian weights with an s.d. of ``smooth`` grid steps; ``n`` steps along the longer side. Points around which the
-    weights sum to less than ``min_cells`` are left out.
+    For linear coordinates, such as the first two columns of ``obsm["X_scimf"]`` and of the velocity. Gaussian weights
+    with an s.d. of ``smooth`` grid steps; ``n`` steps along the longer side. Points around which the weights sum to
+    less than ``min_cells`` are left out.
     """
     low, high = xy.min(0), xy.max(0)
     step = float((high - low).max()) / n
