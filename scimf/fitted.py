@@ -98,11 +98,13 @@ class FittedSDE:
         wanted = size if n is None else n
         density = torch.tensor([self.starts.density[population]], device=self.device)
         gaps = torch.tensor([[self.clock(time) - self.clock(origin)]], device=self.device)
+        begin = torch.tensor([self.clock(origin)], device=self.device) if self.config.stages else None
         parts, index = [], []
         while sum(map(len, index)) < wanted:
             chosen = rng.permutation(len(cloud))[:size]
             x = self.units.enter(cloud[chosen])[None].to(self.device)
-            states, _ = roll_out(self.sde, x, gaps, dt=self.config.dt, density=density, generator=generator)
+            crowd = {"density": density, "begin": begin, "generator": generator}
+            states, _ = roll_out(self.sde, x, gaps, dt=self.config.dt, **crowd)
             parts.append(self.units.leave(states[-1, 0]))
             index.append(chosen)
         return np.concatenate(parts)[:wanted], np.concatenate(index)[:wanted]
@@ -144,7 +146,8 @@ class FittedSDE:
             x = self.units.enter(coordinates[rows])[None].to(self.device)
             said = None if speak is None else torch.as_tensor(speak[rows], device=self.device, dtype=x.dtype)[None]
             rate = self.clock.rate(time[rows[0]]) * self.units.scale
-            own[rows] = self.sde.own(x)[0].cpu().numpy() * rate
+            now = torch.tensor([self.clock(time[rows[0]])], device=self.device, dtype=x.dtype)
+            own[rows] = self.sde.own(x, now)[0].cpu().numpy() * rate
             dense = torch.tensor([density], device=self.device, dtype=x.dtype)
             heard[rows] = self.sde.heard(x, density=dense, speak=said)[0].cpu().numpy() * rate
         return own, heard

@@ -23,6 +23,7 @@ import pandas as pd
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from scimf.evaluate import interval
 from scimf.fitted import FittedSDE
 from scimf.sde import InteractingSDE
 from scimf.snapshots import KEY, contexts, populations
@@ -138,6 +139,84 @@ def as_matrix(table: pd.DataFrame, names: "list[str] | None" = None) -> pd.DataF
     names = sorted(set(table["receiver"]) | set(table["sender"])) if names is None else names
     matrix = table.groupby(["receiver", "sender"])["value"].mean().unstack()
     return matrix.reindex(index=pd.Index(names, name="receiver"), columns=pd.Index(names, name="sender"))
+
+
+def edges(models: "list[FittedSDE]", nulls: "list[FittedSDE]", adata: "AnnData", **options) -> pd.DataFrame:
+    """Influence of each ordered pair of types, with an interval over fits and a p-value against fits to silence.
+
+    Parameters
+    ----------
+    models
+        Fits of the same data with different training seeds; the interval is a t interval over them.
+    nulls
+        Fits to data in which nobody hears anybody (:func:`scimf.verdict.null_fits`): what the same procedure finds
+        where there is nothing to find. Influences are divided by the root mean square of the null of their pair, and
+        the p-value is the rank among the pooled null of all pairs.
+    options
+        As for :func:`influence_by_snapshot`.
+
+    Returns
+    -------
+    DataFrame
+        ``receiver, sender, value, lo, hi, p, q``; ``q`` after Benjamini and Hochberg (1995). Sorted by ``p``.
+    """
+    from scipy.stats import false_discovery_control
+
+    found = np.stack([influence(model, adata, **options).to_numpy() for model in models])  # (models, receiver, sender)
+    null = np.stack([influence(model, adata, **options).to_numpy() for model in nulls])
+    _, names = _types(adata, options.get("labels"))
+    scale = np.sqrt(np.square(null).mean(0))
+    pooled = np.abs(null / scale)
+    pooled = np.sort(pooled[np.isfinite(pooled)])
+    rows = []
+    for a, b in zip(*np.nonzero(np.isfinite(found.mean(0)) & (scale > 0)), strict=True):
+        size = abs(found[:, a, b].mean()) / scale[a, b]
+        p = (1 + len(pooled) - np.searchsorted(pooled, size)) / (1 + len(pooled))
+        spread = interval(found[:, a, b])
+        rows.append({"receiver": names[a], "sender": names[b], "value": spread["mean"], "p": p} | spread)
+    table = pd.DataFrame(rows, columns=["receiver", "sender", "value", "lo", "hi", "p"]).sort_values("p")
+    table["q"] = false_discovery_control(table["p"]) if len(table) else []
+    return table.reset_index(drop=True)
+
+
+def reciprocity(one: pd.DataFrame, two: pd.DataFrame, *, n_flips: int = 999, seed: int = 0) -> dict[str, float]:
+    r"""Is "b moves a" different from "a moves b"? Asked of two influence matrices from **disjoint** populations.
+
+    Any noise is asymmetric, but the noise of two fits that share no population is not the same noise. With
+    :math:`D_k = I_k - I_k^\top` and :math:`S_k = I_k + I_k^\top`, the products :math:`\langle D_1, D_2 \rangle` and
+    :math:`\langle S_1, S_2 \rangle` estimate the squared size of what both share. Null: every pair of types changes the
+    sign of its :math:`D_2` at random, as it would if the two directions were equal and only noise told them apart.
+
+    Returns
+    -------
+    dict
+        ``asymmetry``: :math:`\sqrt{\langle D_1, D_2 \rangle_+ / \langle S_1, S_2 \rangle_+}`, 0 for reciprocal, 1 for
+        one-way influence (infinite where nothing symmetric is shared); ``agreement``: cosine of :math:`D_1` and
+        :math:`D_2`; ``p``, one-sided; ``n_pairs``.
+
+    Raises
+    ------
+    ValueError
+        If the matrices name other types, or share fewer than five pairs: no p-value could be below 0.05.
+    """
+    if list(one.index) != list(two.index):
+        raise ValueError(f"reciprocity: the matrices name other types, {list(one.index)} and {list(two.index)}")
+    upper = np.triu_indices(len(one), 1)
+    parts = [(m.to_numpy()[upper], m.to_numpy().T[upper]) for m in (one, two)]
+    shared = np.isfinite(np.sum(parts, axis=(0, 1)))
+    (a1, b1), (a2, b2) = [(there[shared], back[shared]) for there, back in parts]
+    if shared.sum() < 5:
+        raise ValueError(f"reciprocity: {shared.sum()} pairs of types are in both matrices, expected at least 5")
+    d1, d2 = a1 - b1, a2 - b2
+    flips = np.random.default_rng(seed).choice([-1.0, 1.0], size=(n_flips, len(d1)))
+    found, symmetric = float(d1 @ d2), float((a1 + b1) @ (a2 + b2))
+    ratio = max(found, 0.0) / symmetric if symmetric > 0 else (np.inf if found > 0 else 0.0)
+    return {
+        "asymmetry": float(np.sqrt(ratio)),
+        "agreement": found / float(np.linalg.norm(d1) * np.linalg.norm(d2)),
+        "p": float((1 + (flips * d1 @ d2 >= found).sum()) / (n_flips + 1)),
+        "n_pairs": int(shared.sum()),
+    }
 
 
 @torch.no_grad()

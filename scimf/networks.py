@@ -63,23 +63,29 @@ def circuit_drift(x: np.ndarray) -> np.ndarray:
 def paracrine(
     *,
     seed: int = 0,
-    n_populations: int = 24,
+    n_populations: int = 48,
     n_cells: int = 100,
     n_types: int = 4,
     n_active: int = 3,
     n_decoys: int = 20,
-    times: tuple[float, ...] = (0.0, 1.0, 2.0, 3.0, 4.0),
-    strength: float = 1.5,
+    times: tuple[float, ...] = (0.0, 0.5, 1.0, 1.5, 2.0),
+    strength: float = 3.0,
+    between_cells: float = 0.5,
     density_range: tuple[float, float] = (0.5, 2.0),
     sigma: float = 0.1,
     step: float = 0.1,
 ) -> ad.AnnData:
     r"""Genes, ligands and receptors: a few pairs signal, many more are expressed and do nothing.
 
-    Own drift: every gene relaxes to the level of its cell type, :math:`\gamma(\ell_{ag} - x_g)`, and a target pushes
-    one programme gene (Hill). Heard: with :math:`\bar L_i = s \cdot` mean ligand of the other cells, the two targets of
-    an active pair get :math:`\text{strength} \cdot z^2 / (1 + z^2)`, :math:`z = R_i \bar L_i`. Ligands and
-    receptors, decoys included, are expressed by some types and not by others, and switch on in time.
+    Own drift: every gene relaxes to its level in that cell, :math:`\gamma(\ell_{ig} - x_g)`, and a target pushes one
+    programme gene (Hill). Heard: with :math:`\bar L_i = s \cdot` mean ligand of the other cells, the two targets of an
+    active pair get :math:`\text{strength} \cdot z^2 / (1 + z^2)`, :math:`z = R_i \bar L_i`.
+
+    Decoys can be told from active pairs, which on-off patterns of a few types alone do not allow: a ligand or receptor
+    is on in some types, its level differs from cell to cell (log-normal, s.d. ``between_cells``), and of the cells that
+    could speak a share does that each population draws anew for each ligand (uniform; the others are at a tenth), so
+    that a cell's own ligands hardly tell what it hears. Targets begin anywhere in their range and are measured before
+    they settle: at rest a target shows the signal itself, and whatever a state shows can pass for own drift.
 
     Returns
     -------
@@ -108,13 +114,20 @@ def paracrine(
     composition = rng.dirichlet(np.ones(n_types), size=n_populations)
     density = np.exp(rng.uniform(*np.log(density_range), size=n_populations))
     kind = np.stack([rng.choice(n_types, size=n_total, p=p) for p in composition])
-    begin = 0.3 * level
-    begin[:, programme] = 0.7 * level[:, programme]
-    x = np.maximum(begin[kind] + 0.1 * rng.standard_normal((n_populations, n_total, len(names))), 0)
+    factor = np.ones((n_populations, n_total, len(names)))  # of each cell, for good
+    expressed = [*ligand, *receptor]
+    factor[..., expressed] = np.exp(between_cells * rng.standard_normal((n_populations, n_total, 2 * n_pairs)))
+    share = rng.uniform(size=(n_populations, 1, n_pairs))
+    factor[..., ligand] *= np.where(rng.random((n_populations, n_total, n_pairs)) < share, 1.0, 0.1)
+    home = factor * level[kind]
+    begin = home.copy()
+    begin[..., programme] *= 0.7
+    begin[..., target] = rng.uniform(0, strength / decay, size=(n_populations, n_total, len(target)))
+    x = np.maximum(begin + 0.1 * rng.standard_normal(home.shape), 0)
 
     def drift(x: np.ndarray, kind: np.ndarray, t: float) -> tuple[np.ndarray, np.ndarray]:
         positive = np.maximum(x, 0)
-        own = decay * (level[kind] - x)
+        own = decay * (home - x)
         for gene, to in zip(target, pushed, strict=True):
             own[..., to] += 0.3 * positive[..., gene] ** 2 / (1 + positive[..., gene] ** 2)
         said = positive[..., ligand[active]]

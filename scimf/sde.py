@@ -30,6 +30,7 @@ class SDEConfig:
 
     interaction: str = "additive"  #: "additive", "occupancy" (mass-aware attention), "attention" (published) or "none"
     drift: str = "free"  #: own drift: "free", or "potential", minus the gradient of a learned potential
+    stages: tuple[float, ...] = ()  #: model times at which the own drift may change, as a medium does; (): never
     hidden: tuple[int, ...] = (64, 64)  #: hidden layers of the own drift
     activation: str = "silu"  #: "silu" or "leaky_relu" (published)
     rank: int = 8  #: signals in the additive interaction
@@ -46,6 +47,7 @@ class SDEConfig:
     loss: str = "energy"  #: "energy", "ot", "debiased_ot" or "sinkhorn" (published)
     data_weight: float = 1.0  #: lambda of the paper, weight of the loss between clouds
     kinetic_weight: float = 0.0  #: weight of the mean kinetic energy per unit of time; 1 in the published code
+    heard_weight: float = 0.0  #: weight of the mean squared heard drift: what may be own drift then is own drift
     batch_cells: int = 128  #: simulated cells per group and step
     target_cells: int | None = 256  #: observed cells per group and step; None: all of them (published)
     batch_groups: int | None = 16  #: groups (population x interval) per step; None: all of them
@@ -78,11 +80,14 @@ class SDEConfig:
             raise ValueError(f"SDEConfig.average: expected a number from 0 to below 1, got {self.average!r}")
         if self.warm_steps and self.start != "segment":
             raise ValueError(f'SDEConfig.warm_steps: needs start="segment", got start={self.start!r}')
-        object.__setattr__(self, "hidden", tuple(self.hidden))
+        if list(self.stages) != sorted(self.stages):
+            raise ValueError(f"SDEConfig.stages: expected increasing model times, got {self.stages!r}")
+        for key in ("hidden", "stages"):
+            object.__setattr__(self, key, tuple(getattr(self, key)))
 
     def to_dict(self) -> dict:
         """Plain values, for checkpoints and records."""
-        return asdict(self) | {"hidden": list(self.hidden)}
+        return asdict(self) | {"hidden": list(self.hidden), "stages": list(self.stages)}
 
     @classmethod
     def from_dict(cls, values: dict) -> "SDEConfig":
@@ -113,24 +118,43 @@ class IntrinsicDrift(nn.Module):
     r"""What a cell does by itself, ``f_own``. (…, dim) -> (…, dim).
 
     ``"free"``: an MLP of its state. ``"potential"``: :math:`-\nabla \Psi(x)` of an MLP with one output, the drift of
-    the potential-gradient family (PRESCIENT, Yeo et al. 2021; PI-SDE).
+    the potential-gradient family (PRESCIENT, Yeo et al. 2021; PI-SDE). With ``stages`` the network is told, one-hot,
+    between which of these model times it is: whatever all populations do alike at one time then is own drift.
     """
 
     def __init__(
-        self, dim: int, hidden: Sequence[int] = (256, 256), activation: str = "leaky_relu", kind: str = "free"
+        self,
+        dim: int,
+        hidden: Sequence[int] = (256, 256),
+        activation: str = "leaky_relu",
+        kind: str = "free",
+        stages: Sequence[float] = (),
     ) -> None:
         super().__init__()
         self.kind = kind
-        self.net = mlp([dim, *hidden, dim if kind == "free" else 1], activation)
+        self.register_buffer("stages", torch.tensor(stages, dtype=torch.float32), persistent=False)  # in the settings
+        self.net = mlp([_inputs(dim, stages), *hidden, dim if kind == "free" else 1], activation)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Drift of each cell."""
+    def forward(self, x: torch.Tensor, time: Mask = None) -> torch.Tensor:
+        """Drift of each cell; ``time`` (groups,), the model time of each group, is needed with ``stages``."""
+        told = []
+        if len(self.stages):
+            if time is None:
+                raise ValueError(
+                    "this own drift changes with time (SDEConfig.stages): pass the model time of each group"
+                )
+            stage = torch.bucketize(time.to(self.stages) + 1e-4, self.stages, right=True)  # 1e-4: rounding of the steps
+            told = [F.one_hot(stage, len(self.stages) + 1).to(x)[:, None].expand(*x.shape[:-1], -1)]
         if self.kind == "free":
-            return self.net(x)
+            return self.net(torch.cat([x, *told], -1))
         keep = torch.is_grad_enabled()
         with torch.enable_grad():
             x = x if x.requires_grad else x.detach().requires_grad_()
-            return -torch.autograd.grad(self.net(x).sum(), x, create_graph=keep)[0]
+            return -torch.autograd.grad(self.net(torch.cat([x, *told], -1)).sum(), x, create_graph=keep)[0]
+
+
+def _inputs(dim: int, stages: Sequence[float]) -> int:
+    return dim + (len(stages) + 1 if len(stages) else 0)
 
 
 class Diffusion(nn.Module):
@@ -165,7 +189,7 @@ class InteractingSDE(nn.Module):
     def __init__(self, dim: int, config: SDEConfig) -> None:
         super().__init__()
         self.dim = dim
-        self.intrinsic = IntrinsicDrift(dim, config.hidden, config.activation, config.drift)
+        self.intrinsic = IntrinsicDrift(dim, config.hidden, config.activation, config.drift, config.stages)
         if config.interaction == "attention":
             blocks = [CellAttention(dim, config.heads, config.dropout) for _ in range(config.layers)]
         elif config.interaction == "additive":
@@ -177,9 +201,9 @@ class InteractingSDE(nn.Module):
         self.interaction = nn.ModuleList(blocks)
         self.diffusion = Diffusion(dim, config.diffusion, config.sigma)
 
-    def own(self, x: torch.Tensor) -> torch.Tensor:
-        """Return what each cell does by itself, (groups, cells, dim)."""
-        return self.intrinsic(x)
+    def own(self, x: torch.Tensor, time: Mask = None) -> torch.Tensor:
+        """Return what each cell does by itself, (groups, cells, dim); ``time`` (groups,) as in IntrinsicDrift."""
+        return self.intrinsic(x, time)
 
     def heard(
         self, x: torch.Tensor, mask: Mask = None, density: Mask = None, speak: Mask = None, hears: Mask = None
@@ -195,10 +219,16 @@ class InteractingSDE(nn.Module):
         return x
 
     def drift(
-        self, x: torch.Tensor, mask: Mask = None, density: Mask = None, speak: Mask = None, hears: Mask = None
+        self,
+        x: torch.Tensor,
+        mask: Mask = None,
+        density: Mask = None,
+        speak: Mask = None,
+        hears: Mask = None,
+        time: Mask = None,
     ) -> torch.Tensor:
         """Own plus heard part, (groups, cells, dim)."""
-        return self.own(x) + self.heard(x, mask, density, speak, hears)
+        return self.own(x, time) + self.heard(x, mask, density, speak, hears)
 
 
 def n_parameters(module: nn.Module) -> int:
@@ -212,7 +242,7 @@ def widened_twin(dim: int, config: SDEConfig) -> SDEConfig:
     depth = len(config.hidden)
 
     def count(width: int) -> int:
-        sizes = [dim, *[width] * depth, dim]
+        sizes = [_inputs(dim, config.stages), *[width] * depth, dim]
         return sum((a + 1) * b for a, b in zip(sizes[:-1], sizes[1:], strict=True))
 
     width = min(range(1, target), key=lambda w: abs(count(w) - target))
@@ -259,28 +289,38 @@ class _StepUnits(nn.Module):
     noise_type, sde_type = "diagonal", "ito"
 
     def __init__(
-        self, sde: InteractingSDE, shape: torch.Size, step_size: torch.Tensor, mask: Mask, density: Mask, hears: Mask
+        self,
+        sde: InteractingSDE,
+        shape: torch.Size,
+        step_size: torch.Tensor,
+        mask: Mask,
+        density: Mask,
+        hears: Mask,
+        begin: Mask,
     ) -> None:
         super().__init__()
         self.sde, self.group_shape, self.step_size = sde, shape, step_size
+        self.clock = None if begin is None else begin + step_size.cumsum(0) - step_size  # (steps, g), begin of each
         self.mask, self.density = mask, density
         self.elsewhere = {} if hears is None else {"hears": hears}  # a drift written in a notebook need not know it
         self._state, self._drift = None, None
 
-    def _unpack(self, t: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def _unpack(self, t: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, int]:
         k = min(int(t), len(self.step_size) - 1)
-        return y.view(*self.group_shape[:2], -1)[..., :-1], self.step_size[k][:, None, None]  # (g, n, dim), (g, 1, 1)
+        x = y.view(*self.group_shape[:2], -1)[..., :-1]
+        return x, self.step_size[k][:, None, None], k  # (g, n, dim), (g, 1, 1)
 
     def f(self, t: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         if y is not self._state:  # torchsde asks several times about the first state while it checks its arguments
-            x, h = self._unpack(t, y)
-            drift = self.sde.drift(x, self.mask, self.density, **self.elsewhere)
+            x, h, k = self._unpack(t, y)
+            time = {} if self.clock is None else {"time": self.clock[k]}
+            drift = self.sde.drift(x, self.mask, self.density, **self.elsewhere, **time)
             self._state = y
             self._drift = (torch.cat([drift, drift.square().sum(-1, keepdim=True)], -1) * h).view_as(y)
         return self._drift
 
     def g(self, t: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        x, h = self._unpack(t, y)
+        x, h, _ = self._unpack(t, y)
         return (F.pad(self.sde.diffusion(x), (0, 1)) * h.sqrt()).view_as(y)
 
 
@@ -293,6 +333,7 @@ def roll_out(
     mask: Mask = None,
     density: Mask = None,
     hears: Mask = None,
+    begin: Mask = None,
     generator: torch.Generator | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Simulate populations through consecutive intervals by Euler-Maruyama.
@@ -310,6 +351,8 @@ def roll_out(
         Largest step.
     mask, density, hears
         (groups, cells), (groups,) and (groups,), see :meth:`InteractingSDE.heard`.
+    begin
+        (groups,) model time of the start; only an own drift with ``stages`` asks for it.
     generator
         Source of the noise; on the device of ``x``.
 
@@ -325,8 +368,8 @@ def roll_out(
     y = F.pad(x, (0, 1)).reshape(g * n, dim + 1)
     noise = _Increments(y.shape, generator=generator, like=y)
     ticks = torch.tensor([0, *steps], dtype=y.dtype, device=y.device).cumsum(0)  # integers, exact in float32
-    path = torchsde.sdeint(
-        _StepUnits(sde, x.shape, step_size.to(y), mask, density, hears), y, ticks, bm=noise, dt=1.0, method="euler"
-    )
+    begin = None if begin is None else begin.to(y)
+    in_steps = _StepUnits(sde, x.shape, step_size.to(y), mask, density, hears, begin)
+    path = torchsde.sdeint(in_steps, y, ticks, bm=noise, dt=1.0, method="euler")
     path = path[1:].view(len(steps), g, n, dim + 1)
     return path[..., :-1], path[..., -1]

@@ -44,6 +44,7 @@ class Batch:
     mask: torch.Tensor  # (groups, cells)
     density: torch.Tensor  # (groups,)
     gaps: torch.Tensor  # (intervals, groups), model time
+    begin: torch.Tensor | None  # (groups,), model time of the start, where the settings ask for it
     targets: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]  # per interval: rows, (rows, m, dim), (rows, m)
 
 
@@ -88,6 +89,7 @@ def make_batch(
         mask.to(device),
         torch.tensor([density[p] for p, _ in groups], device=device),
         torch.tensor(grids).diff(dim=1).T.to(device),
+        torch.tensor([grid[0] for grid in grids], device=device) if config.stages else None,
         targets,
     )
 
@@ -95,17 +97,23 @@ def make_batch(
 def batch_loss(
     sde: InteractingSDE, batch: Batch, config: SDEConfig, generator: torch.Generator
 ) -> dict[str, torch.Tensor]:
-    """Loss terms of one batch: ``data`` (mean over groups and times) and ``kinetic`` (per unit of model time)."""
-    states, energy = roll_out(
-        sde, batch.start, batch.gaps, dt=config.dt, mask=batch.mask, density=batch.density, generator=generator
-    )
+    """Loss terms of one batch: ``data`` (mean over groups and times), ``kinetic`` (per unit of model time), ``heard``.
+
+    The last is the mean squared heard drift of the start cells, and there only if the settings weigh it.
+    """
+    crowd = {"mask": batch.mask, "density": batch.density, "begin": batch.begin}
+    states, energy = roll_out(sde, batch.start, batch.gaps, dt=config.dt, **crowd, generator=generator)
     values = [
         LOSSES[config.loss](states[k, rows], observed, batch.mask[rows], observed_mask)
         for k, (rows, observed, observed_mask) in enumerate(batch.targets)
     ]
     elapsed = batch.gaps.sum(0)  # (groups,)
     kinetic = ((energy[-1] * batch.mask).sum(1) / batch.mask.sum(1) / elapsed).mean()
-    return {"data": torch.cat(values).mean(), "kinetic": kinetic}
+    terms = {"data": torch.cat(values).mean(), "kinetic": kinetic}
+    if config.heard_weight:
+        heard = sde.heard(batch.start, batch.mask, batch.density).square().sum(-1)
+        terms["heard"] = (heard * batch.mask).sum() / batch.mask.sum()
+    return terms
 
 
 def flow_matching_loss(sde: InteractingSDE, batch: Batch, generator: torch.Generator) -> dict[str, torch.Tensor]:
@@ -121,7 +129,9 @@ def flow_matching_loss(sde: InteractingSDE, batch: Batch, generator: torch.Gener
         partner[g, batch.mask[g]] = y[exact_plan(x, y).argmax(1)]
     u = torch.rand(len(partner), 1, 1, generator=generator, device=partner.device)
     path = partner - batch.start
-    error = sde.drift(batch.start + u * path, batch.mask, batch.density) - path / batch.gaps[0][:, None, None]
+    time = None if batch.begin is None else batch.begin + u[:, 0, 0] * batch.gaps[0]
+    drift = sde.drift(batch.start + u * path, batch.mask, batch.density, time=time)
+    error = drift - path / batch.gaps[0][:, None, None]
     squared = (error.square().mean(-1) * batch.mask).sum() / batch.mask.sum()
     return {"data": squared, "kinetic": torch.zeros_like(squared)}
 
@@ -187,7 +197,7 @@ def fit(
     optimiser = torch.optim.Adam(sde.parameters(), lr=config.lr)
     identity = fit_key(train, split, config, seed)
     path = None if cache is None else Path(cache) / f"{identity}.pt"
-    history: dict[str, list[float]] = {"data": [], "kinetic": []}
+    history: dict[str, list[float]] = {"data": [], "kinetic": []} | ({"heard": []} if config.heard_weight else {})
     model = FittedSDE(sde, config, units, clock, starting_snapshots(adata, split), space, seed, history)
     average = {name: value.clone() for name, value in sde.state_dict().items()}
     first = 0
@@ -203,7 +213,7 @@ def fit(
             batch = make_batch(clouds, train.density, clock, config, draws, device)
             warm = step < config.warm_steps
             terms = flow_matching_loss(sde, batch, noise) if warm else batch_loss(sde, batch, config, noise)
-            loss = config.data_weight * terms["data"] + config.kinetic_weight * terms["kinetic"]
+            loss = sum(getattr(config, f"{name}_weight") * term for name, term in terms.items())
             optimiser.zero_grad()
             loss.backward()
         values = {name: float(term.detach()) for name, term in terms.items()}
@@ -292,10 +302,10 @@ def _fit_quietly(adata: "AnnData", split: "Split", config: SDEConfig, seed: int,
 # ------------------------------------------------------------------------------------------------- checkpoints
 
 
-def code_hash() -> str:
-    """Sha256 of the code that decides what a fit gives; comments and docstrings do not count."""
+def code_hash(*more: str) -> str:
+    """Sha256 of the code that decides what a fit gives, and of ``more`` rooms; comments and docstrings do not count."""
     digest = hashlib.sha256()
-    for name in ("snapshots", "interactions", "sde", "transport", "train"):
+    for name in ("snapshots", "interactions", "sde", "transport", "train", *more):
         tree = ast.parse(Path(__file__).with_name(f"{name}.py").read_text(encoding="utf-8"))
         for node in ast.walk(tree):
             if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:

@@ -25,6 +25,7 @@ ROOMS = [
     ["peers"],
     ["evaluate", "interpret"],
     ["ligands", "counterfactual", "fates", "verdict"],
+    ["battery"],
     ["scoreboard", "judge"],
     ["plots"],
     ["notebook"],

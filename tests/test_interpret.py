@@ -6,9 +6,11 @@ import torch
 from scimf.interpret import (
     attention_by_type,
     edge_recovery,
+    edges,
     influence,
     influence_by_snapshot,
     loudness_derivative,
+    reciprocity,
     shuffled_labels,
     untrained,
     velocity,
@@ -141,3 +143,46 @@ def test_missing_types_are_named(tiny):
     del bare.obs["cell_type"]
     with pytest.raises(KeyError, match="cell_type"):
         influence(model_of(tiny, "none"), bare)
+
+
+def test_edges_rank_against_the_pooled_null_by_hand(tiny, monkeypatch):
+    def matrix(ab, ba):
+        return pd.DataFrame([[np.nan, ab], [ba, np.nan]], index=["A", "B"], columns=["A", "B"])
+
+    adata = tiny[0].copy()
+    adata.obs["cell_type"] = np.where(np.arange(adata.n_obs) % 2, "A", "B")
+    given = {"m0": matrix(9.0, 0.1), "m1": matrix(11.0, 0.3), "n0": matrix(-1.0, 2.0), "n1": matrix(1.0, -2.0)}
+    monkeypatch.setattr("scimf.interpret.influence", lambda model, adata, **options: given[model])
+    table = edges(["m0", "m1"], ["n0", "n1"], adata)
+    # Root mean squares 1 and 2, so every null value is 1 of its own; 10 / 1 exceeds all, 0.2 / 2 none.
+    assert table[["receiver", "sender"]].to_numpy().tolist() == [["A", "B"], ["B", "A"]]
+    np.testing.assert_allclose(table["value"], [10.0, 0.2])
+    np.testing.assert_allclose(table["p"], [1 / 5, 1.0])
+    np.testing.assert_allclose(table["q"], [2 / 5, 1.0])
+    assert (table["lo"] < table["value"]).all() and (table["value"] < table["hi"]).all()
+
+
+@pytest.mark.parametrize("one_way", [True, False])
+def test_reciprocity_needs_an_asymmetry_that_disjoint_fits_share(one_way):
+    p, asymmetry = [], []
+    for seed in range(40):
+        rng, names = np.random.default_rng(seed), list("ABCDE")
+        truth = rng.normal(size=(5, 5))
+        truth = np.tril(truth) if one_way else truth + truth.T
+        one, two = (pd.DataFrame(truth + 0.3 * rng.normal(size=(5, 5)), names, names) for _ in range(2))
+        found = reciprocity(one, two, seed=seed)
+        p.append(found["p"])
+        asymmetry.append(found["asymmetry"])
+    rejected = np.mean(np.array(p) <= 0.05)
+    assert found["n_pairs"] == 10
+    assert rejected > 0.8 if one_way else rejected <= 0.125  # 5 of 40 by chance: probability 0.05
+    assert abs(np.median(asymmetry) - 1) < 0.3 if one_way else np.median(asymmetry) < 0.2
+
+
+def test_reciprocity_names_what_is_missing():
+    names = list("ABC")
+    matrix = pd.DataFrame(np.ones((3, 3)), names, names)
+    with pytest.raises(ValueError, match="3 pairs of types are in both"):
+        reciprocity(matrix, matrix)
+    with pytest.raises(ValueError, match="other types"):
+        reciprocity(matrix, matrix.rename(index={"C": "D"}))

@@ -11,6 +11,8 @@ from scimf import datasets, paths
 from scimf.interpret import untrained
 from scimf.ligands import (
     STEP,
+    _mixed_of_additive,
+    _mixed_of_snapshot,
     gene_directions,
     load_pairs,
     matched_random,
@@ -129,6 +131,18 @@ def test_mixed_derivative_is_the_difference_of_differences(made, interaction):
 
     expected = (slope(ligand) - slope(-ligand)) / (2 * STEP) * model.clock.rate(1.0) / model.units.scale
     np.testing.assert_allclose(found, expected, rtol=0.01, atol=0.002 * np.abs(expected).max())
+
+
+def test_the_short_way_of_the_additive_form_is_the_long_one(made):
+    one = in_snapshot(made[0])
+    split = hold_out(made[0])
+    config = SDEConfig(hidden=(8,), hidden_interaction=8, rank=3, steps=1, dt=0.5)
+    model = fit(made[0], split, fit_space(made[0], split), config=config, progress=False)
+    x = model.units.enter(one.obsm["X_scimf"]).double()
+    hears, says = torch.arange(len(x)) < 4, torch.arange(len(x)) > 2
+    sde, masks = model.sde.double(), (hears.double(), says.double())
+    short, long = (way(sde, x, 2.0, *masks).numpy() for way in (_mixed_of_additive, _mixed_of_snapshot))
+    np.testing.assert_allclose(short, long, rtol=0.01, atol=0.002 * np.abs(long).max())  # long: a difference
 
 
 # --- genes

@@ -200,3 +200,29 @@ def test_diffusion_starts_at_sigma_and_learns_unless_constant(kind):
 
 def _rng(seed=0):
     return torch.Generator().manual_seed(seed)
+
+
+def test_own_drift_with_stages_changes_at_them_and_only_there():
+    sde, x = sde_of(stages=(1.0, 2.0)), torch.randn(1, 1, 4).expand(4, 1, 4)
+    own = sde.own(x, torch.tensor([0.0, 0.9, 1.0, 2.5]))
+    assert torch.equal(own[0], own[1]) and not torch.allclose(own[1], own[2]) and not torch.allclose(own[2], own[3])
+    with pytest.raises(ValueError, match="SDEConfig.stages"):
+        sde.own(x)
+    with pytest.raises(ValueError, match="increasing model times"):
+        SDEConfig(stages=(2.0, 1.0))
+
+
+def test_roll_out_tells_each_group_its_own_time():
+    sde, gaps = sde_of(stages=(1.0,), diffusion="none"), torch.ones(2, 2)
+    x = torch.randn(1, 3, 4).expand(2, 3, 4)
+    states, _ = roll_out(sde, x, gaps, dt=0.5, begin=torch.tensor([0.0, 1.0]))
+    late, _ = roll_out(sde, states[0, :1], gaps[:1, :1], dt=0.5, begin=torch.ones(1))
+    torch.testing.assert_close(late[0, 0], states[1, 0])  # the first group crosses the stage after one interval
+    assert not torch.allclose(states[0, 0], states[0, 1])
+
+
+@pytest.mark.parametrize("stages", [(), (1.0, 2.0)])
+def test_twin_counts_the_inputs_of_the_stages(stages):
+    config = SDEConfig(stages=stages, hidden=(32, 32))
+    sizes = [n_parameters(InteractingSDE(6, c)) for c in (config, widened_twin(6, config))]
+    assert abs(sizes[0] - sizes[1]) <= 0.01 * sizes[0]

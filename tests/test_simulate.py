@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pytest
 
 from scimf import simulate
@@ -137,6 +138,21 @@ def test_paracrine_decoys_move_nothing():
     size = np.abs(adata.obsm["drift_heard"]).max(1)
     assert deaf.any() and size[deaf].mean() < 0.1 * size[~deaf].mean()  # their receptors are nearly off
     assert truth["active"].sum() == 3 and len(truth["active"]) == 23
+
+
+def test_paracrine_active_pairs_can_be_told_from_decoys():
+    """Whoever knew the heard drift: the Hill term of a pair, of cells and populations, beside the targets' drift."""
+    adata = simulate.paracrine(seed=2, n_populations=24, n_cells=40)
+    active, names = adata.uns["scimf"]["truth"]["active"], adata.var_names.to_series()
+    ligand, receptor, target = (adata.X[:, names.str.startswith(kind)] for kind in ("lig", "rec", "tgt"))
+    heard, obs = adata.obsm["drift_heard"][:, names.str.startswith("tgt")], adata.obs
+    groups = [obs["population"].to_numpy(), obs["time"].to_numpy()]
+    around = pd.DataFrame(ligand).groupby(groups).transform("mean").to_numpy() * obs["density"].to_numpy()[:, None]
+    bound = np.maximum(receptor * around, 0) ** 2
+    match = np.abs(np.corrcoef((bound / (1 + bound)).T, heard.T))[: len(active), len(active) :].max(1)
+    assert match[active].min() > 0.95 and match[active].min() > match[~active].max() + 0.1
+    shown = np.abs(np.corrcoef(target.T, heard.T))[: target.shape[1], target.shape[1] :].diagonal()
+    assert shown.max() < 0.8  # a target at rest would show what it hears
 
 
 def test_replicates_share_the_truth_and_compositions_can_be_set():

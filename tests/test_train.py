@@ -193,3 +193,23 @@ def test_settings_that_cannot_be_are_refused():
         SDEConfig(warm_steps=1, start="t0")
     with pytest.raises(ValueError, match="average"):
         SDEConfig(average=1.0)
+
+
+def test_heard_weight_makes_the_heard_drift_smaller(tiny):
+    sizes = []
+    for weight in (0.0, 10.0):
+        config = SDEConfig(heard_weight=weight, hidden=(16,), hidden_interaction=16, steps=20, lr=1e-2, dt=0.5)
+        model = fit(*tiny, config=config, progress=False)
+        sizes.append(float(np.square(model.drift(tiny[0])[1]).mean()))
+        assert ("heard" in model.history) == (weight > 0)
+    assert sizes[1] < sizes[0] / 4
+
+
+def test_staged_fit_is_resumed_and_knows_the_time(tiny, tmp_path):
+    config = SDEConfig(interaction="none", stages=(1.0,), hidden=(16,), steps=3, dt=0.5)
+    first, again = (fit(*tiny, config=config, cache=tmp_path, progress=False) for _ in range(2))
+    assert again.config == config
+    np.testing.assert_array_equal(first.drift(tiny[0])[0], again.drift(tiny[0])[0])
+    np.testing.assert_array_equal(
+        first.sample([2.0], seed=1).obsm["X_scimf"], again.sample([2.0], seed=1).obsm["X_scimf"]
+    )

@@ -1,0 +1,159 @@
+r"""Scores against a known truth: drift split, kernel, and how often the verdict is right.
+
+The split of the drift has a gauge: what every population does to a cell in the same way can stand in the own as well
+as in the heard part, and no snapshot tells the two apart. A *gauge-free* error therefore compares only what differs
+between populations: from the heard drift of each receiver type and time the mean over populations is subtracted, in
+the truth as in the model.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import torch
+
+from scimf import simulate, verdict
+from scimf.fitted import FittedSDE
+from scimf.snapshots import KEY, contexts, populations
+from scimf.train import code_hash
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+
+def drift_errors(model: FittedSDE, adata: "AnnData", *, min_cells: int = 5) -> pd.Series:
+    r"""Return relative errors of the learned drift, :math:`\lVert \hat f - f \rVert / \lVert f \rVert`.
+
+    Parameters
+    ----------
+    adata
+        Simulated data whose model coordinates are the simulator's, with ``obsm["drift_own"]`` and
+        ``obsm["drift_heard"]``.
+    min_cells
+        Types with fewer cells in a snapshot do not enter the type means.
+
+    Returns
+    -------
+    Series
+        ``own``, ``heard``, ``total`` cell by cell; ``own_type_mean``, ``heard_type_mean`` of the means over the cells
+        of a type in a snapshot; ``heard_gauge_free`` of those means less their mean over populations. NaN where the
+        truth is zero.
+    """
+    learned = dict(zip(("own", "heard"), model.drift(adata), strict=True))
+    true = {part: np.asarray(adata.obsm[f"drift_{part}"]) for part in learned}
+    found = {part: _relative(learned[part], true[part]) for part in true}
+    found["total"] = _relative(learned["own"] + learned["heard"], true["own"] + true["heard"])
+    means = {part: [_type_means(adata, drift[part], min_cells) for drift in (learned, true)] for part in true}
+    for part, pair in means.items():
+        found[f"{part}_type_mean"] = _relative(*pair)
+    free = [table - table.groupby(["time", "cell_type"]).transform("mean") for table in means["heard"]]
+    found["heard_gauge_free"] = _relative(*free)
+    return pd.Series(found)
+
+
+def _relative(learned: np.ndarray, true: np.ndarray) -> float:
+    size = np.linalg.norm(true)
+    return float(np.linalg.norm(np.asarray(learned) - np.asarray(true)) / size) if size > 0 else float("nan")
+
+
+def _type_means(adata: "AnnData", drift: np.ndarray, min_cells: int) -> pd.DataFrame:
+    kinds = adata.obs["cell_type"].astype(str).to_numpy() if "cell_type" in adata.obs else np.full(adata.n_obs, "all")
+    groups = pd.DataFrame(drift).groupby([populations(adata), adata.obs["time"].to_numpy(float), kinds])
+    return groups.mean()[groups.size() >= min_cells].rename_axis(["population", "time", "cell_type"])
+
+
+@torch.no_grad()
+def pair_forces(
+    model: FittedSDE, adata: "AnnData", *, n_pairs: int = 20_000, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:  # (pairs,), (pairs,)
+    """Distance of random pairs of cells, and the learned force along the line between them; above 0 it pushes apart.
+
+    For forms with exact contributions (additive, occupancy): what the receiver gets from the sender, times the number
+    of senders over the density, so that it compares with the kernel of :func:`scimf.simulate.morse`. Data coordinates
+    per unit of real time.
+    """
+    rng, distance, force = np.random.default_rng(seed), [], []
+    groups, time = contexts(adata), adata.obs["time"].to_numpy(float)
+    for rows, density in groups:
+        x = model.units.enter(np.asarray(adata.obsm[KEY])[rows])[None].to(model.device)
+        dense = torch.tensor([density], device=model.device, dtype=x.dtype)
+        pairs = model.sde.interaction[0].contributions(x, dense)[0].cpu().numpy()
+        pairs = pairs * model.units.scale * model.clock.rate(time[rows[0]]) * (len(rows) - 1) / density
+        i, j = rng.integers(len(rows), size=(2, max(1, n_pairs // len(groups))))
+        i, j = i[i != j], j[i != j]
+        apart = np.asarray(adata.obsm[KEY])[rows][i] - np.asarray(adata.obsm[KEY])[rows][j]
+        r = np.linalg.norm(apart, axis=1)
+        distance.append(r)
+        force.append((pairs[i, j] * apart).sum(1) / r.clip(1e-12))
+    return np.concatenate(distance), np.concatenate(force)
+
+
+# -------------------------------------------------------------------------------------------- the verdict
+
+
+def verdict_on(system: str, *, cache: Path | str, seed: int = 0, **options) -> dict:
+    """Ask :func:`scimf.verdict.do_cells_interact` of a simulated data set; answers are kept in ``cache``.
+
+    Parameters
+    ----------
+    system, seed, options
+        As for ``scimf.simulate``: ``SYSTEMS[system](seed=seed, **options)``.
+
+    Returns
+    -------
+    dict
+        ``system, seed, answer, reason``; ``p_times, p_compositions, gain_times, gain_compositions, n_refits`` where
+        they exist; and the options.
+    """
+    request = {"system": system, "seed": seed} | options
+    path = Path(cache) / f"{_key(request)}.json"
+    if path.exists():
+        return json.loads(path.read_text(encoding="utf-8"))
+    adata = simulate.SYSTEMS[system](seed=seed, **options)
+    found = verdict.do_cells_interact(adata, seed=seed, workers=1)
+    result = request | {"answer": found.answer, "reason": found.reason}
+    for question, row in found.table.iterrows():
+        result |= {f"p_{question}": float(row.p), f"gain_{question}": float(row.gain), "n_refits": int(row.n_refits)}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(f".{os.getpid()}.partial")
+    partial.write_text(json.dumps(result), encoding="utf-8")
+    os.replace(partial, path)
+    return result
+
+
+def _key(request: dict) -> str:
+    """Hash of what was asked and of the code that answers."""
+    code = code_hash("fitted", "preprocess", "particles", "simulate", "verdict")
+    return hashlib.sha256(f"{json.dumps(request, sort_keys=True)}\n{code}".encode()).hexdigest()[:24]
+
+
+def verdicts(requests: Sequence[dict], *, cache: Path | str, workers: int | None = None, progress: bool = True):
+    """Answer many requests (keywords of :func:`verdict_on`) side by side; a DataFrame in their order."""
+    from joblib import Parallel, delayed
+    from tqdm.auto import tqdm
+
+    workers = workers or min(8, os.cpu_count() or 1)
+    run = Parallel(n_jobs=min(workers, len(requests)), return_as="generator")
+    answers = run(delayed(_verdict_quietly)(request, cache) for request in requests)
+    hidden = not progress or bool(os.environ.get("SCIMF_UNATTENDED"))
+    return pd.DataFrame(list(tqdm(answers, total=len(requests), disable=hidden, desc="verdicts")))
+
+
+def _verdict_quietly(request: dict, cache: Path) -> dict:
+    torch.set_num_threads(1)
+    return verdict_on(**request, cache=cache)
+
+
+def proportion(hits: int, n: int, *, level: float = 0.95) -> dict[str, float]:
+    """Share with its exact two-sided interval (Clopper & Pearson 1934): ``mean, lo, hi, n``."""
+    from scipy.stats import beta
+
+    tail = (1 - level) / 2
+    lo = beta.ppf(tail, hits, n - hits + 1) if hits else 0.0
+    hi = beta.ppf(1 - tail, hits + 1, n - hits) if hits < n else 1.0
+    return {"mean": hits / n, "lo": float(lo), "hi": float(hi), "n": n}

@@ -1,0 +1,78 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from scimf import battery, simulate
+from scimf.battery import drift_errors, pair_forces, proportion, verdict_on, verdicts
+from scimf.preprocess import fit_space, hold_out
+from scimf.sde import SDEConfig
+from scimf.train import fit
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    adata = simulate.typed(n_populations=6, n_cells=20, n_types=3, dim=3)
+    split = hold_out(adata)
+    fit_space(adata, split)
+    return fit(adata, split, config=SDEConfig(hidden=(8,), hidden_interaction=8, steps=2), progress=False), adata
+
+
+class Known:
+    """A model that knows the true drift, up to a gauge: a constant moved from own to heard."""
+
+    def __init__(self, own=0.0, heard=0.0):
+        self.own, self.heard = own, heard
+
+    def drift(self, adata):
+        return adata.obsm["drift_own"] + self.own, adata.obsm["drift_heard"] + self.heard
+
+
+def test_the_truth_has_no_error_and_a_gauge_costs_all_but_the_gauge_free_score(fitted):
+    assert (drift_errors(Known(), fitted[1]) == 0).all()
+    moved = drift_errors(Known(own=-0.5, heard=0.5), fitted[1])
+    assert moved["heard"] > 0.1 and moved["heard_type_mean"] > 0.1
+    assert moved["total"] < 1e-6 and moved["heard_gauge_free"] < 1e-6
+    assert (drift_errors(fitted[0], fitted[1]) > 0.1).all()
+
+
+def test_no_interaction_has_no_relative_error():
+    adata = simulate.null(n_populations=3, n_cells=10, n_types=2, dim=2)
+    assert np.isnan(drift_errors(Known(), adata)["heard"])
+
+
+def test_pair_forces_are_those_of_a_known_kernel(fitted, monkeypatch):
+    model, adata = fitted
+    block = model.sde.interaction[0]
+
+    def contributions(x, density):  # K(x, y) = 2 (y - x), in model units
+        n = x.shape[1]
+        return 2 * (x[:, None, :, :] - x[:, :, None, :]) / (n - 1) * density[:, None, None, None]
+
+    monkeypatch.setattr(block, "contributions", contributions)
+    distance, force = pair_forces(model, adata, n_pairs=500)
+    np.testing.assert_allclose(force, -2 * distance * model.clock.rate(0.0), rtol=1e-4)  # it pulls
+
+
+def test_verdicts_are_kept_and_read_again(tmp_path, monkeypatch):
+    calls = []
+    table = pd.DataFrame({"p": [0.05, 0.5], "gain": [1.0, 0.0], "n_refits": [19, 19]}, ["times", "compositions"])
+
+    def ask(adata, *, seed, workers):
+        calls.append(seed)
+        return battery.verdict.Verdict("no", "because", table, pd.DataFrame())
+
+    monkeypatch.setattr(battery.verdict, "do_cells_interact", ask)
+    options = {"n_populations": 3, "n_cells": 5, "cache": tmp_path}
+    first, again = (verdict_on("null", seed=4, **options) for _ in range(2))
+    assert first == again and calls == [4] and first["answer"] == "no"
+    assert (first["p_times"], first["p_compositions"], first["system"]) == (0.05, 0.5, "null")
+    verdict_on("null", seed=5, **options)
+    assert calls == [4, 5]
+    both = verdicts([{"system": "null", "seed": s, "n_populations": 3, "n_cells": 5} for s in (4, 5)], cache=tmp_path)
+    assert both["seed"].tolist() == [4, 5]
+
+
+def test_exact_interval_of_a_share():
+    none = proportion(0, 100)
+    assert none["mean"] == none["lo"] == 0 and none["hi"] == pytest.approx(1 - 0.025 ** (1 / 100))
+    assert proportion(5, 5)["hi"] == 1 and proportion(2, 10)["lo"] == pytest.approx(0.0252, abs=1e-4)
