@@ -19,11 +19,14 @@ import torch
 
 from scimf import simulate, verdict
 from scimf.fitted import FittedSDE
-from scimf.snapshots import KEY, contexts, populations
+from scimf.snapshots import KEY, contexts, pad, populations
 from scimf.train import code_hash
+from scimf.transport import energy_distance
 
 if TYPE_CHECKING:
     from anndata import AnnData
+
+    from scimf.preprocess import Split
 
 
 def drift_errors(model: FittedSDE, adata: "AnnData", *, min_cells: int = 5) -> pd.Series:
@@ -65,6 +68,39 @@ def _type_means(adata: "AnnData", drift: np.ndarray, min_cells: int) -> pd.DataF
     kinds = adata.obs["cell_type"].astype(str).to_numpy() if "cell_type" in adata.obs else np.full(adata.n_obs, "all")
     groups = pd.DataFrame(drift).groupby([populations(adata), adata.obs["time"].to_numpy(float), kinds])
     return groups.mean()[groups.size() >= min_cells].rename_axis(["population", "time", "cell_type"])
+
+
+@torch.no_grad()
+def heard_here(model: FittedSDE, adata: "AnnData") -> np.ndarray:  # (cells, dim)
+    """Heard drift of every cell, less the mean of what it would hear in each population at the same time: no gauge.
+
+    Data coordinates per unit of real time. A function of the cell alone cancels, as does all that is everywhere alike.
+    """
+    found, time = np.zeros(np.shape(adata.obsm[KEY])), adata.obs["time"].to_numpy(float)
+    groups = contexts(adata)
+    for t in np.unique(time):
+        now = [(rows, density) for rows, density in groups if time[rows[0]] == t]
+        x, mask = pad([model.units.enter(np.asarray(adata.obsm[KEY])[rows]).to(model.device) for rows, _ in now])
+        density = torch.tensor([density for _, density in now], device=model.device, dtype=x.dtype)
+        here, order = model.sde.heard(x, mask, density), torch.arange(len(now), device=model.device)
+        others = [model.sde.heard(x, mask, density, hears=order.roll(k)) for k in range(1, len(now))]
+        less = (here - torch.stack([here, *others]).mean(0)).cpu().numpy() * model.units.scale * model.clock.rate(t)
+        for g, (rows, _) in enumerate(now):
+            found[rows] = less[g, : len(rows)]
+    return found
+
+
+@torch.no_grad()
+def composition_distance(model: FittedSDE, adata: "AnnData", split: "Split", *, seed: int = 0) -> float:
+    """Mean unbiased energy distance to the held-out populations at all later times, each from its first snapshot."""
+    names, time = populations(adata), adata.obs["time"].to_numpy(float)
+    values = []
+    for t in split.times[1:]:
+        cells = model.sample([t], start="t0", populations=split.held_populations, seed=seed)
+        for p in split.held_populations:
+            x = cells.obsm[KEY][(cells.obs["population"] == p).to_numpy()]
+            values.append(energy_distance(x, np.asarray(adata.obsm[KEY])[(names == p) & (time == t)]))
+    return float(np.mean(values))
 
 
 @torch.no_grad()

@@ -1,9 +1,10 @@
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from scimf import battery, simulate
-from scimf.battery import drift_errors, pair_forces, proportion, verdict_on, verdicts
+from scimf.battery import composition_distance, drift_errors, heard_here, pair_forces, proportion, verdict_on, verdicts
 from scimf.preprocess import fit_space, hold_out
 from scimf.sde import SDEConfig
 from scimf.train import fit
@@ -51,6 +52,36 @@ def test_pair_forces_are_those_of_a_known_kernel(fitted, monkeypatch):
     monkeypatch.setattr(block, "contributions", contributions)
     distance, force = pair_forces(model, adata, n_pairs=500)
     np.testing.assert_allclose(force, -2 * distance * model.clock.rate(0.0), rtol=1e-4)  # it pulls
+
+
+def test_what_is_heard_everywhere_cancels(fitted, monkeypatch):
+    model, adata = fitted
+    block = model.sde.interaction[0]
+    monkeypatch.setattr(block, "forward", lambda x, *_: x.sin())  # a function of the cell alone
+    assert np.abs(heard_here(model, adata)).max() < 1e-6
+
+    def density_only(x, mask, density, speak, hears):
+        return torch.ones_like(x) * (density if hears is None else density[hears])[:, None, None]
+
+    monkeypatch.setattr(block, "forward", density_only)
+    unit = model.units.scale * model.clock.rate(0.0)
+    by_population = adata.obs.groupby("population", observed=True)["density"].first()
+    wanted = (adata.obs["density"] - by_population.mean()).to_numpy() * unit
+    np.testing.assert_allclose(heard_here(model, adata), wanted[:, None].repeat(3, 1), atol=1e-5)
+
+
+def test_distance_to_held_out_compositions_is_zero_for_their_own_cells(fitted, monkeypatch):
+    model, adata = fitted
+    split = hold_out(adata, populations=["p04", "p05"])
+
+    def copy(times, *, start, populations, seed):
+        rows = adata.obs["time"].isin(times) & adata.obs["population"].isin(populations)
+        return adata[rows.to_numpy()].copy()
+
+    monkeypatch.setattr(model, "sample", copy)
+    assert composition_distance(model, adata, split) < 0.01
+    monkeypatch.setattr(model, "sample", lambda times, **options: copy([0.0], **options))
+    assert composition_distance(model, adata, split) > 0.05
 
 
 def test_verdicts_are_kept_and_read_again(tmp_path, monkeypatch):
