@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -90,16 +91,23 @@ def heard_here(model: FittedSDE, adata: "AnnData") -> np.ndarray:  # (cells, dim
     return found
 
 
-@torch.no_grad()
-def composition_distance(model: FittedSDE, adata: "AnnData", split: "Split", *, seed: int = 0) -> float:
-    """Mean unbiased energy distance to the held-out populations at all later times, each from its first snapshot."""
-    names, time = populations(adata), adata.obs["time"].to_numpy(float)
+def composition_distance(
+    prediction: "FittedSDE | AnnData", adata: "AnnData", split: "Split", *, seed: int = 0
+) -> float:
+    """Mean unbiased energy distance to the held-out populations at all later times, each from its first snapshot.
+
+    ``prediction`` may be cells instead of a model: a second experiment with the same populations is the oracle.
+    """
     values = []
     for t in split.times[1:]:
-        cells = model.sample([t], start="t0", populations=split.held_populations, seed=seed)
+        if isinstance(prediction, FittedSDE):
+            cells = prediction.sample([t], start="t0", populations=split.held_populations, seed=seed)
+        else:
+            cells = prediction[(prediction.obs["time"] == t).to_numpy()]
+        seen = adata[(adata.obs["time"] == t).to_numpy()]
         for p in split.held_populations:
-            x = cells.obsm[KEY][(cells.obs["population"] == p).to_numpy()]
-            values.append(energy_distance(x, np.asarray(adata.obsm[KEY])[(names == p) & (time == t)]))
+            x, y = (np.asarray(part.obsm[KEY])[populations(part) == p] for part in (cells, seen))
+            values.append(energy_distance(x, y))
     return float(np.mean(values))
 
 
@@ -132,13 +140,17 @@ def pair_forces(
 # -------------------------------------------------------------------------------------------- the verdict
 
 
-def verdict_on(system: str, *, cache: Path | str, seed: int = 0, **options) -> dict:
+def verdict_on(
+    system: str, *, cache: Path | str, seed: int = 0, steps: int = verdict.SETTINGS.steps, **options
+) -> dict:
     """Ask :func:`scimf.verdict.do_cells_interact` of a simulated data set; answers are kept in ``cache``.
 
     Parameters
     ----------
     system, seed, options
         As for ``scimf.simulate``: ``SYSTEMS[system](seed=seed, **options)``.
+    steps
+        Optimiser steps of every fit.
 
     Returns
     -------
@@ -146,12 +158,13 @@ def verdict_on(system: str, *, cache: Path | str, seed: int = 0, **options) -> d
         ``system, seed, answer, reason``; ``p_times, p_compositions, gain_times, gain_compositions, n_refits`` where
         they exist; and the options.
     """
-    request = {"system": system, "seed": seed} | options
+    request = {"system": system, "seed": seed, "steps": steps} | options
     path = Path(cache) / f"{_key(request)}.json"
     if path.exists():
         return json.loads(path.read_text(encoding="utf-8"))
     adata = simulate.SYSTEMS[system](seed=seed, **options)
-    found = verdict.do_cells_interact(adata, seed=seed, workers=1)
+    config = replace(verdict.SETTINGS, steps=steps)
+    found = verdict.do_cells_interact(adata, config=config, seed=seed, workers=1)
     result = request | {"answer": found.answer, "reason": found.reason}
     for question, row in found.table.iterrows():
         result |= {f"p_{question}": float(row.p), f"gain_{question}": float(row.gain), "n_refits": int(row.n_refits)}

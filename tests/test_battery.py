@@ -88,7 +88,7 @@ def test_verdicts_are_kept_and_read_again(tmp_path, monkeypatch):
     calls = []
     table = pd.DataFrame({"p": [0.05, 0.5], "gain": [1.0, 0.0], "n_refits": [19, 19]}, ["times", "compositions"])
 
-    def ask(adata, *, seed, workers):
+    def ask(adata, *, config, seed, workers):
         calls.append(seed)
         return battery.verdict.Verdict("no", "because", table, pd.DataFrame())
 
