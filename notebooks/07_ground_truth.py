@@ -40,9 +40,9 @@ systems: list = ["linear", "morse", "quorum"]  # systems whose drift split is sc
 n_matrices: int = 2  # random type matrices
 lr_steps: int = 360  # optimiser steps on the gene network
 asked: list = [24, 50, 150]  # data sets that are asked whether cells interact: populations, cells, optimiser steps
-n_null: int = 4  # of these, data sets without interaction
+n_null: int = 3  # of these, data sets without interaction
 n_fooling: int = 1  # and of either system that should fool a naive test
-power: list = [[1.5], [50], [24, 48], 1]  # strengths, cells, populations, data sets of each
+power: list = [[1.5], [50], [48], 1]  # strengths, cells, populations, data sets of each
 
 # %%
 import itertools
@@ -139,7 +139,9 @@ pd.Series(l2, name="relative L2 error of the kernel").round(2)
 
 # %%
 fig, (left, right) = plt.subplots(1, 2, figsize=(7, 2.6))
-plots.agreement(left, true_here.ravel(), found["additive", 0].ravel(), xlabel="true", ylabel="learned, additive form")
+plots.agreement(
+    left, true_here.ravel(), found["additive", 0].ravel(), xlabel="true message, here less elsewhere", ylabel="learned"
+)
 bins = np.arange(0, 5, 0.25)
 for form in force:
     mean = pd.Series(force[form]).groupby(pd.cut(distance[form], bins), observed=True).median()
@@ -151,10 +153,11 @@ curves = pd.DataFrame({"distance": bins[1:], "true_force": morse_force(bins[1:],
 run.save_figure(fig, "fig7a_drift_split_and_kernel", data={"morse": curves, "linear": split_error.to_frame("error")})
 
 # %% [markdown]
-# **Figure 7a.** Left, `linear`: what cells hear here less elsewhere, learned against true; on the diagonal all would be
-# right. Right, `morse`: force between two cells by their distance, medians of learned pair contributions. A free
-# low-rank message does not find a kernel by itself: where the points leave the line, the model gave another split.
-# Read a learned kernel as a hypothesis.
+# **Figure 7a.** Left, `linear`: what cells hear here less elsewhere, learned (additive form) against true; on the
+# diagonal all would be right. Right, `morse`: force between two cells by their distance, medians of learned pair
+# contributions. **Both fail with this budget**: the attraction is heard much too softly, and the force between two
+# cells is not that of the truth. The sum of the drift is learned first, its parts late or never. A learned kernel is a
+# hypothesis.
 #
 # ## Who moves whom
 #
@@ -225,11 +228,13 @@ for k, name in enumerate(order[::-1]):
     left.plot(values, [k] * len(values), "o", ms=4, alpha=0.6, color="C0")
     left.plot(values.mean(), k, "|", ms=14, mew=1.6, color="black")
 left.axvline(0.5, color="0.6", ls="--", lw=0.8)
-left.set(yticks=range(len(order)), yticklabels=order[::-1], xlabel="AUROC of true edges", xlim=(0, 1.02))
+left.set(yticks=range(len(order)), yticklabels=order[::-1], xlabel="AUROC of true edges", xlim=(0, 1.05))
 for k, name in enumerate(list(ratio)[::-1]):
     right.plot(ratio[name], [k] * len(ratio[name]), "o", ms=4, alpha=0.6, color="C0")
 right.axvline(1, color="0.6", ls="--", lw=0.8)
 right.set(yticks=range(len(ratio)), yticklabels=list(ratio)[::-1], xlabel="energy distance / no interaction")
+for ax in (left, right):
+    ax.margins(y=0.15)
 run.save_figure(fig, "fig7b_edges_and_compositions", data={"edges": recovery, "splits": splits})
 
 # %% [markdown]
@@ -261,7 +266,8 @@ run.expect("the additive form recovers edges better than an untrained model", au
 # ## Does it matter how many there are?
 #
 # In `quorum`, B cells turn once there are enough A cells: the total counts, and densities differ by a factor of 25. A
-# softmax over cells sums to one, whatever their number, so it cannot know. The mass-aware form (`occupancy`) can.
+# softmax over cells sums to one, whatever their number, so it cannot know. The mass-aware form (`occupancy`) can, and
+# so can the additive one, whose message is multiplied by the density.
 
 # %%
 adata, models = worlds["quorum"], fitted["quorum"]
@@ -375,16 +381,15 @@ fig, (left, right) = plt.subplots(1, 2, figsize=(7, 2.6))
 for question, marker in (("times", "o"), ("compositions", "s")):
     p = np.sort(nulls[f"p_{question}"])
     left.plot(p, np.arange(1, len(p) + 1) / len(p), marker, ms=3, label=f"held-out {question}")
-steps = 1 / np.arange(20, 0, -1)
-left.plot(steps, steps, "k--", lw=0.8, label="a perfect null")
-left.set(xlabel="p", ylabel="share of null data sets at or below", xscale="log")
-left.legend()
+left.plot([0.05, 1], [0.05, 1], "k--", lw=0.8, label="a perfect null")
+left.set(xlabel="p", ylabel="share of null data sets at or below", xscale="log", yscale="log")
+left.set_xticks([0.05, 0.1, 0.2, 0.5, 1], labels=["0.05", "0.1", "0.2", "0.5", "1"])
 for name, marker in (("null", "o"), ("staged", "^"), ("typed", "s")):
     part = answers[answers["system"] == name]
     right.plot(part["gain_times"], part["gain_compositions"], marker, ms=4, alpha=0.7, label=name)
 right.axhline(0, color="0.7", lw=0.8), right.axvline(0, color="0.7", lw=0.8)
 right.set(xlabel="gain at held-out time (log ratio)", ylabel="gain, held-out compositions")
-right.legend()
+left.minorticks_off(), right.locator_params(axis="x", nbins=5), left.legend(), right.legend()
 run.save_figure(fig, "fig7d_do_cells_interact", data=answers.drop(columns=["reason", "strength"]))
 
 # %% [markdown]
@@ -416,15 +421,8 @@ refused
 # %%
 rows = {}
 for name, symmetric in (("one-way", False), ("reciprocal", True)):
-    adata = scimf.load("typed", seed=seed, n_populations=2 * n_populations, n_cells=n_cells, reciprocal=symmetric)
-    maps = []
-    for half in (0, 1):
-        names = adata.obs["population"].cat.categories[half::2]
-        part = adata[adata.obs["population"].isin(names).to_numpy()].copy()
-        split = scimf.hold_out(part)
-        space = scimf.fit_space(part, split)
-        fits = fit_many(part, split, space, configs={"a": base}, seeds=[seed], cache=run.fits, device=run.device)
-        maps.append(influence(fits["a", seed], part))
+    options = {"n_populations": 2 * n_populations, "n_cells": n_cells, "reciprocal": symmetric}
+    maps = battery.halves(scimf.load("typed", seed=seed, **options), config=base, seed=seed, cache=run.fits)
     rows[name] = reciprocity(*maps)
 run.record({f"reciprocity.{name}.{key}": v for name, row in rows.items() for key, v in row.items() if np.isfinite(v)})
 pd.DataFrame(rows).T.round(3)
@@ -459,7 +457,7 @@ enough
 own, heard = (np.asarray(worlds[systems[0]].obsm[f"drift_{part}"]) for part in ("own", "heard"))
 state = np.asarray(worlds[systems[0]].obsm["X_scimf"])
 moved_own, moved_heard = own - 0.5 * state, heard + 0.5 * state
-assert np.allclose(own + heard, moved_own + moved_heard)
+assert np.allclose(own + heard, moved_own + moved_heard, atol=1e-4)
 assert np.linalg.norm(moved_heard - heard) > 0.1 * np.linalg.norm(heard)
 
 # %% [markdown]

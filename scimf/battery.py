@@ -20,14 +20,17 @@ import torch
 
 from scimf import simulate, verdict
 from scimf.fitted import FittedSDE
+from scimf.interpret import influence
+from scimf.preprocess import fit_space, hold_out
 from scimf.snapshots import KEY, contexts, pad, populations
-from scimf.train import code_hash
+from scimf.train import code_hash, fit
 from scimf.transport import energy_distance
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
     from scimf.preprocess import Split
+    from scimf.sde import SDEConfig
 
 
 def drift_errors(model: FittedSDE, adata: "AnnData", *, min_cells: int = 5) -> pd.Series:
@@ -135,6 +138,23 @@ def pair_forces(
         distance.append(r)
         force.append((pairs[i, j] * apart).sum(1) / r.clip(1e-12))
     return np.concatenate(distance), np.concatenate(force)
+
+
+def halves(adata: "AnnData", *, config: "SDEConfig", seed: int = 0, cache: Path | str) -> list[pd.DataFrame]:
+    """Influence matrices of two fits that share no population, for :func:`scimf.interpret.reciprocity`."""
+    from joblib import Parallel, delayed
+
+    names = np.unique(populations(adata))
+    parts = [adata[np.isin(populations(adata), names[k::2])].copy() for k in (0, 1)]
+    return Parallel(n_jobs=min(2, os.cpu_count() or 1))(delayed(_influences)(p, config, seed, cache) for p in parts)
+
+
+def _influences(adata: "AnnData", config: "SDEConfig", seed: int, cache: Path) -> pd.DataFrame:
+    torch.set_num_threads(1)
+    split = hold_out(adata)
+    fit_space(adata, split)
+    model = fit(adata, split, config=config, seed=seed, cache=cache, device="cpu", progress=False)
+    return influence(model, adata)
 
 
 # -------------------------------------------------------------------------------------------- the verdict

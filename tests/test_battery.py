@@ -84,6 +84,13 @@ def test_distance_to_held_out_compositions_is_zero_for_their_own_cells(fitted, m
     assert composition_distance(model, adata, split) > 0.05
 
 
+def test_halves_share_no_population(fitted, tmp_path):
+    config = SDEConfig(hidden=(8,), hidden_interaction=8, steps=1)
+    one, two = battery.halves(fitted[1], config=config, cache=tmp_path)
+    assert list(one.index) == list(two.index) == ["A", "B", "C"] and not np.allclose(one, two, equal_nan=True)
+    assert len(list(tmp_path.glob("*.pt"))) == 2
+
+
 def test_verdicts_are_kept_and_read_again(tmp_path, monkeypatch):
     calls = []
     table = pd.DataFrame({"p": [0.05, 0.5], "gain": [1.0, 0.0], "n_refits": [19, 19]}, ["times", "compositions"])
