@@ -39,7 +39,7 @@ n_untrained: int = 10  # models with fresh weights, for the nulls of the real se
 n_random: int = 1000  # random gene pairs beside each ligand-receptor pair
 n_populations: int = 24  # simulated populations
 n_cells: int = 100  # simulated cells per population and time
-n_steps: int = 300  # optimiser steps on the simulation
+n_steps: int = 200  # optimiser steps on the simulation
 n_nulls: int = 4  # fits to simulated data in which nobody hears anybody
 
 # %%
@@ -144,9 +144,10 @@ for name, adata in real.items():
             found = interval(part["cosine"])
             key = f"{name}.velocity_agreement.day_{time:g}".replace("10.5", "10_5")
             run.record({f"{key}.{method}": found, f"{key}.{method}_permuted": part["permuted"].mean()})
+            if method == "scimf":
+                run.record({f"{key}.mean_direction": part["mean_direction"].mean()})
             row = {"data": name, "day": time, "method": method} | found
             tables.append(row | part[["permuted", "mean_direction"]].mean().to_dict())
-    run.record({f"{name}.velocity_agreement.mean_direction": each["mean_direction"].mean()})
 agreement = pd.DataFrame(tables, columns=["data", "day", "method", "mean", "lo", "hi", "permuted", "mean_direction"])
 agreement.round(2)
 
@@ -155,13 +156,15 @@ for name in datasets:
     mine = agreement[(agreement["data"] == name) & (agreement["method"] == "scimf")]
     claim = f"velocities of {name} agree with the next day better than permuted ones"
     run.expect(claim, lambda mine=mine: bool((mine["mean"] > mine["permuted"]).all()), needs=name)
-    excess = (mine["mean"] - mine["mean_direction"]).max()
-    claim = f"velocities of {name} do not beat the mean direction by 0.05 or more, on any day"
-    run.expect(claim, lambda excess=excess: bool(excess < 0.05), needs=name)
+    above = bool((mine["lo"] > mine["mean_direction"]).all()) if len(mine) else True
+    claim = f"velocities of {name} do not beat the mean direction on every day, beyond their interval"
+    run.expect(claim, lambda above=above: not above, needs=name)
 
 # %% [markdown]
 # So the arrows know more than chance, and hardly more than the one sentence "everybody goes that way". The partners are
-# themselves a model, and the fits have seen the next day: this is a check of consistency, not a proof.
+# themselves a model, and the fits have seen the next day: this is a check of consistency, not a proof. Where the model
+# that hears agrees better than the one that does not, that is no evidence of interaction: the population also tells it
+# the time.
 #
 # ## What cells become: sisters as judges
 #
@@ -215,7 +218,8 @@ run.expect(claim, lambda: differences["all clones", "no_interaction"]["lo"] <= 0
 
 # %% [markdown]
 # **Better than chance, and not better than without interaction.** Most of the score is already in what the cell is on
-# day 4 ("nothing moves"). Clonal fate is real evidence about where cells go; it is none about who moves them.
+# day 4 ("nothing moves"); letting it move adds a little, more for cells that have not chosen yet. Clonal fate is real
+# evidence about where cells go; it is none about who moves them.
 #
 # ## A map one can read
 #
@@ -255,7 +259,7 @@ moments = dict(zip(("early", "middle", "late"), typed.obs["time"].unique()[[0, 2
 by_time = {}
 for word, time in moments.items():
     by_time[word] = edges(models, nulls, typed[(typed.obs["time"] == time).to_numpy()].copy())
-limit = max(part["value"].abs().max() for part in by_time.values()) * 1.05
+limit = max(part["value"].abs().max() for part in by_time.values()) * 1.2
 fig, panels = plt.subplots(1, 3, figsize=(7, 3.0), sharey=True)
 for ax, (word, part) in zip(panels, by_time.items(), strict=True):
     plots.influence_map(ax, part, limit=limit, truth=truth)
@@ -273,8 +277,9 @@ run.save_figure(fig, "fig5c_who_moves_whom", data=by_time)
 # simulation knows.
 #
 # What it does **not** show: that a filled pair acts *directly*. The null is that nobody hears anybody; where some do, a
-# little of it is ascribed to others, and weak filled pairs may be wrong (they are counted above the figure, and the
-# interval does not protect from it). It shows no molecule, and nothing about populations unlike those measured.
+# little of it is ascribed to others. Weak filled pairs may be wrong, and more of them than q promises (`false_found`
+# above counts them; a narrow interval does not protect). It shows no molecule, and nothing about populations unlike
+# those measured.
 
 # %%
 wanted, true_size = counts["true"], table.loc[is_true, "value"].abs().median()
@@ -308,7 +313,7 @@ if "reprogramming_cut" in real:
 # **Figure 5d.** Reading as in figure 5c; each panel has its own scale. Left, the training seeds; right, models that saw
 # no data. Most pairs on the left are filled: *trained* differs from *untrained*, which says that training moved the
 # weights, not that cells interact. **Cannot be told**: the question was closed in the first section, and no asterisk
-# reopens it. Look at the bars, too: for many filled pairs the training seeds do not even agree on the sign.
+# reopens it. Look at the bars, too: many filled pairs have an interval on both sides of zero.
 
 
 # %%
@@ -320,7 +325,7 @@ for part in [fake[key] for key in fake if key == "fits"]:
     print(f"{len(filled)} of {len(part)} pairs are filled; of these, {n_open} have an interval that contains zero")
 claim = "against untrained models, most pairs of reprogramming_cut look certain"
 run.expect(claim, lambda: len(filled) > len(part) / 2, needs="reprogramming_cut")
-claim = "and for at least half of those the training seeds do not agree on the sign"
+claim = "and at least half of those have an interval over training seeds that contains zero"
 run.expect(claim, lambda: n_open >= len(filled) / 2, needs="reprogramming_cut")
 
 # %% [markdown]
@@ -444,8 +449,9 @@ run.expect(claim, gain["lo"] > 0)
 errors.mean().sort_values().round(3)
 
 # %% [markdown]
-# **Recommended: what was observed, plus the predicted shift** (`observed_and_shift`), so that what the model gets wrong
-# about the unchanged population cancels. Real populations will need the same test before anyone trusts it.
+# **Recommended: what was observed, plus the predicted shift** (`observed_and_shift`): what the model gets wrong about
+# the unchanged population cancels. Here it gets little wrong, and simulating the changed population (`changed`) is
+# about as good. Real populations will need the same test before anyone trusts either.
 #
 # ## Exercise 5.1 · Predict
 #

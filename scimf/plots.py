@@ -208,14 +208,14 @@ def influence_map(
     table
         ``receiver, sender, value, lo, hi, q``, as from :func:`scimf.interpret.edges`.
     limit
-        Influence at the edge of a square, where longer bars are cut; the largest absolute value by default.
+        Influence at the edge of a square, where longer bars are cut; by default a little more than the largest value.
     told
         False: drawn in grey, with "cannot be told" written across.
     truth
         True type matrix (receiver, sender) in the order of the sorted names; squares of true edges are shaded.
     """
     names = sorted(set(table["receiver"]) | set(table["sender"]))
-    limit = limit or float(table["value"].abs().max()) * 1.05
+    limit = limit or float(table["value"].abs().max()) * 1.2
     colours = {">": PALETTE[0], "<": PALETTE[1]} if told else dict.fromkeys("><", "0.55")
     for a, b in np.ndindex(len(names), len(names)):
         face = "0.88" if truth is not None and truth[a, b] else "white"
