@@ -259,6 +259,7 @@ moments = dict(zip(("early", "middle", "late"), typed.obs["time"].unique()[[0, 2
 by_time = {}
 for word, time in moments.items():
     by_time[word] = edges(models, nulls, typed[(typed.obs["time"] == time).to_numpy()].copy())
+    run.record({f"typed.edges.{word}.filled": int((by_time[word]["q"] <= 0.05).sum())})
 limit = max(part["value"].abs().max() for part in by_time.values()) * 1.2
 fig, panels = plt.subplots(1, 3, figsize=(7, 3.0), sharey=True)
 for ax, (word, part) in zip(panels, by_time.items(), strict=True):
