@@ -219,8 +219,7 @@ class Run:
             try:
                 adata = datasets.load(name, **(options | dict((each or {}).get(name, {}))))
             except datasets.DataUnavailable as reason:
-                self._skipped[name] = str(reason).splitlines()[0].removeprefix(f"{name}: ")
-                say(f"skipped {name}: {self._skipped[name]}")
+                self._skip(name, reason)
                 continue
             self._skipped.pop(name, None)
             about = adata.uns.get("scimf", {})
@@ -230,6 +229,18 @@ class Run:
                 say(f"{name}: {warning}")
             loaded[name] = adata
         return loaded
+
+    def load_pairs(self, name: str, genes: Iterable[str]):
+        """Ligand-receptor pairs among ``genes``, as :func:`scimf.ligands.load_pairs`; None, and said, if skipped."""
+        from scimf import datasets, ligands
+
+        try:
+            pairs = ligands.load_pairs(name, genes)
+        except datasets.DataUnavailable as reason:
+            return self._skip(name, reason)
+        self._skipped.pop(name, None)
+        self._inputs |= {row["file"]: f"sha256:{row['sha256']}" for row in datasets.registry()[name]["files"]}
+        return pairs
 
     def input(self, path: str | Path) -> Path:
         """Record the hash of a file this notebook reads and return its path.
@@ -319,6 +330,10 @@ class Run:
             f"{self.name}: {self.seconds:.0f} s, {len(self._metrics)} numbers, {len(self._figures)} figures, "
             f"{n_kept} of {len(self._claims)} claims hold"
         )
+
+    def _skip(self, name: str, reason: Exception) -> None:
+        self._skipped[name] = str(reason).splitlines()[0].removeprefix(f"{name}: ")
+        say(f"skipped {name}: {self._skipped[name]}")
 
     def _once(self, kind: str, name: str, seen: Mapping) -> None:
         # Unattended, a second use would silently replace the first; by hand, a learner may run a cell again.

@@ -185,3 +185,61 @@ def agreement(ax: Axes, x: np.ndarray, y: np.ndarray, *, xlabel: str, ylabel: st
     ax.scatter(x, y, s=size, linewidths=0, alpha=min(1, size / 8), rasterized=True)
     ax.set(xlabel=xlabel, ylabel=ylabel)
     return ax
+
+
+def influence_map(
+    ax: Axes,
+    table: pd.DataFrame,
+    *,
+    unit: str = "",
+    limit: float | None = None,
+    level: float = 0.05,
+    told: bool = True,
+    truth: np.ndarray | None = None,
+) -> Axes:
+    """Who moves whom, one square per receiver (row) and sender (column), readable without its numbers.
+
+    In a square, the line in the middle is no influence; a triangle on the right of it pulls the receiver towards the
+    sender, one on the left pushes it away. A bar is the interval. Filled: ``q`` of at most ``level``; hollow: not told
+    from nothing.
+
+    Parameters
+    ----------
+    table
+        ``receiver, sender, value, lo, hi, q``, as from :func:`scimf.interpret.edges`.
+    limit
+        Influence at the edge of a square, where longer bars are cut; by default a little more than the largest value.
+    told
+        False: drawn in grey, with "cannot be told" written across.
+    truth
+        True type matrix (receiver, sender) in the order of the sorted names; squares of true edges are shaded.
+    """
+    names = sorted(set(table["receiver"]) | set(table["sender"]))
+    limit = limit or float(table["value"].abs().max()) * 1.2
+    colours = {">": PALETTE[0], "<": PALETTE[1]} if told else dict.fromkeys("><", "0.55")
+    for a, b in np.ndindex(len(names), len(names)):
+        face = "0.88" if truth is not None and truth[a, b] else "white"
+        ax.add_patch(plt.Rectangle((b - 0.5, a - 0.5), 1, 1, fc=face, ec="0.8", lw=0.5, zorder=0))
+        if a != b:
+            ax.plot([b, b], [a - 0.5, a + 0.5], color="0.75", lw=0.5, zorder=1)
+    for row in table.itertuples():
+        at, shape = (names.index(row.sender), names.index(row.receiver)), ">" if row.value > 0 else "<"
+        lo, value, hi = (at[0] + 0.5 * np.clip(v / limit, -0.96, 0.96) for v in (row.lo, row.value, row.hi))
+        sure = row.q <= level
+        ax.plot([lo, hi], [at[1]] * 2, color=colours[shape], lw=1.4 if sure else 0.7, alpha=1 if sure else 0.6)
+        face = colours[shape] if sure else "white"
+        ax.plot(value, at[1], shape, ms=5, mfc=face, mec=colours[shape], mew=0.8, alpha=1 if sure else 0.6)
+    for shape, word in ((">", "pulls the receiver closer"), ("<", "pushes it away")):
+        ax.plot([], [], shape, ms=5, color=colours[shape], label=word)
+    ax.plot([], [], "o", ms=5, color="0.3", label=f"filled: q ≤ {level:g}")
+    ax.plot([], [], "o", ms=5, mfc="white", mec="0.3", label="hollow: not told from nothing")
+    if not told:
+        style = {"ha": "center", "va": "center", "rotation": 30, "fontsize": 13, "fontweight": "bold"}
+        ax.text(0.5, 0.5, "cannot be told", transform=ax.transAxes, color="0.2", alpha=0.5, zorder=5, **style)
+    ax.set(xlim=(-0.5, len(names) - 0.5), ylim=(len(names) - 0.5, -0.5), ylabel="receiver", aspect="equal")
+    ax.set(xticks=range(len(names)), yticks=range(len(names)), xlabel=f"sender (one square: ±{limit:.2g} {unit})")
+    ax.set_xticklabels(names, rotation=90 if max(map(len, names)) > 3 else 0)
+    ax.set_yticklabels(names)
+    ax.spines[:].set_visible(False)
+    ax.tick_params(length=0)
+    return ax

@@ -159,6 +159,25 @@ def test_a_claim_on_skipped_data_is_not_evaluated(root, monkeypatch, capsys):
     assert "near: mind the gap" in capsys.readouterr().out
 
 
+def test_a_table_of_pairs_is_recorded_or_skipped(root, monkeypatch):
+    from scimf import datasets, ligands
+
+    def load_pairs(name, genes):
+        if name == "far":
+            raise datasets.DataUnavailable("far: not in the cache\nGet it elsewhere")
+        return pd.DataFrame({"ligand": genes[:1], "receptor": genes[1:]})
+
+    monkeypatch.setattr(ligands, "load_pairs", load_pairs)
+    monkeypatch.setattr(datasets, "registry", lambda: {"near": {"files": [{"file": "n.csv", "sha256": "ab"}]}})
+    run = start(profile="teach")
+    assert len(run.load_pairs("near", ["g1", "g2"])) == 1 and run.load_pairs("far", ["g1", "g2"]) is None
+    run.expect("far pairs are found", lambda: 1 / 0, needs="far")
+    run.finish()
+    record = written(root, "teach")
+    assert record["inputs"] == {"n.csv": "sha256:ab"} and record["skipped"] == {"far": "not in the cache"}
+    assert record["claims"]["far pairs are found"]["status"] == "skipped"
+
+
 def test_figures_repeat_byte_for_byte_with_their_numbers(root, monkeypatch):
     from matplotlib.figure import Figure
 
