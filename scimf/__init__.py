@@ -24,6 +24,9 @@ _WHERE = {
     "interval": "evaluate",
     "velocity": "interpret",
     "influence": "interpret",
+    "edges": "interpret",
+    "do_cells_interact": "verdict",
+    "what_if": "counterfactual",
     "start_notebook": "notebook",
 }
 __all__ = sorted([*_WHERE, "__version__"])
