@@ -59,7 +59,6 @@ clean: ## remove what your own runs made (not .venv, not the data)
 # Which notebook reads whose files -----------------------------------------------------------------------------------
 
 $(STAMPS)/04_evaluate: $(STAMPS)/03_train
-$(STAMPS)/05_interactions: $(STAMPS)/03_train
 
 $(STAMPS)/%: notebooks/%.py notebooks/profiles.toml constraints.txt $(wildcard scimf/*.py scimf/*.mplstyle) | $(ENV)
 	@$(EXECUTE) run $* --profile $(PROFILE)
