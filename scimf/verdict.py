@@ -1,15 +1,15 @@
 r"""Do cells interact here? Yes, no, or: that cannot be told from these data.
 
 A model with an interaction term has more to say than one without, so that it fits better proves nothing. Two fits of
-equal size are compared, both with an own drift that may change at every training time, so that whatever all populations
-do alike at one time (a medium, an age) is own drift in both: one hears its population, one does not. With
-:math:`D_p` the energy distance between predicted and held-out cells of population :math:`p`, the gain is
+equal size are compared, one that hears its population and one that does not. With :math:`D_p` the energy distance
+between predicted and held-out cells of population :math:`p`, the gain is
 
-.. math:: T = \frac1P \sum_p \bigl(D_p^\text{unheard} - D_p^\text{heard}\bigr),
+.. math:: T = \frac1P \sum_p \log \frac{D_p^\text{unheard}}{D_p^\text{heard}},
 
 once at a held-out **time** and once for held-out **compositions** (whole populations, at training times). How large a
-gain arises by itself is asked of a parametric bootstrap: data of the same design are simulated from the fit that does
-not hear, and everything is fitted again. The first refit :math:`\ell` whose gain reaches :math:`T` ends the question
+gain arises by itself is asked of a parametric bootstrap: data of the same design are simulated from a fit that does not
+hear, whose own drift may change at every training time (so that a medium or an age is not taken for hearing), and
+everything is fitted again. The first refit :math:`\ell` whose gain reaches :math:`T` ends the question
 with :math:`p = 1/\ell`; if none of :math:`K` does, :math:`p = 1/(K+1)` (Besag & Clifford 1991,
 doi 10.1093/biomet/78.2.301). "Yes" needs both. Notebook 07 calibrates the test where the truth is known.
 """
