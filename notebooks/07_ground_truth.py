@@ -155,7 +155,7 @@ run.save_figure(fig, "fig7a_drift_split_and_kernel", data={"morse": curves, "lin
 # %% [markdown]
 # **Figure 7a.** Left, `linear`: what cells hear here less elsewhere, learned (additive form) against true; on the
 # diagonal all would be right. Right, `morse`: force between two cells by their distance, medians of learned pair
-# contributions. **Both fail with this budget**: the attraction is heard much too softly, and the force between two
+# contributions. **Both fail with this budget**: the attraction is hardly heard at all, and the force between two
 # cells is not that of the truth. The sum of the drift is learned first, its parts late or never. A learned kernel is a
 # hypothesis.
 #
@@ -392,10 +392,10 @@ run.save_figure(fig, "fig7d_do_cells_interact", data=answers.drop(columns=["reas
 
 # %% [markdown]
 # **Figure 7d.** Left, p-values where nobody hears anybody: dots on the dashed line are a calibrated test (a p-value is
-# 1 over the first refit that does as well, so it is coarse by design). Right, the two gains of every data set; above
-# and right of zero, hearing predicts better. Most null data sets lie below zero: a model that hears learns to hear
-# noise, which is why a gain is compared with refits, not with zero. `growing` is not shown: it is refused, with its
-# reason.
+# 1 over the first refit that does as well, so it is coarse by design); the few data sets of `teach` show how to read
+# it, no more. Right, the two gains of every data set; above and right of zero, hearing predicts better. Without
+# interaction gains tend to lie below zero: a model that hears learns to hear noise, which is why a gain is compared
+# with refits, not with zero. `growing` is not shown: it is refused, with its reason.
 #
 # ## What cannot be told
 #
@@ -428,12 +428,11 @@ pd.DataFrame(rows).T.round(3)
 # %% [markdown]
 # ## Exercise 7.1 · Predict
 #
-# All populations of `typed` are made equally dense and equally composed. Which scores of this notebook can still be
-# computed, and which of them mean anything?
+# Keep one population of `typed`, with all its cells and times. What does the test answer, and can more cells help?
 
 # %% tags=["solution"]
-answer = "all can be computed; the split, the edges and the verdict mean nothing: every cell hears the same"
-assert "hears the same" in answer
+alone = typed[0][(typed[0].obs["population"] == typed[0].obs["population"].iloc[0]).to_numpy()]
+assert "one population" in verdict.cannot_be_told(alone)  # not "no": more cells of it hear the same
 
 # %% [markdown]
 # ## Exercise 7.2 · Change a parameter
@@ -452,9 +451,9 @@ enough
 # error of the heard part does.
 
 # %% tags=["solution"]
-own, heard = (np.asarray(worlds[systems[0]].obsm[f"drift_{part}"]) for part in ("own", "heard"))
-state = np.asarray(worlds[systems[0]].obsm["X_scimf"])
-moved_own, moved_heard = own - 0.5 * state, heard + 0.5 * state
+own, heard = (np.asarray(worlds["linear"].obsm[f"drift_{part}"]) for part in ("own", "heard"))
+state = np.asarray(worlds["linear"].obsm["X_scimf"])
+moved_own, moved_heard = own - kappa * state, heard + kappa * state
 assert np.allclose(own + heard, moved_own + moved_heard, atol=1e-4)
 assert np.linalg.norm(moved_heard - heard) > 0.1 * np.linalg.norm(heard)
 

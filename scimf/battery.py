@@ -201,7 +201,9 @@ def _key(request: dict) -> str:
     return hashlib.sha256(f"{json.dumps(request, sort_keys=True)}\n{code}".encode()).hexdigest()[:24]
 
 
-def verdicts(requests: Sequence[dict], *, cache: Path | str, workers: int | None = None, progress: bool = True):
+def verdicts(
+    requests: Sequence[dict], *, cache: Path | str, workers: int | None = None, progress: bool = True
+) -> pd.DataFrame:
     """Answer many requests (keywords of :func:`verdict_on`) side by side; a DataFrame in their order."""
     from joblib import Parallel, delayed
     from tqdm.auto import tqdm

@@ -121,11 +121,7 @@ def do_cells_interact(
     slim = adata[:, :0].copy()  # fits need coordinates, not genes
     options = {"cache": cache, "device": device, "progress": False}
     found = _scored(slim, split, config, seed, options)
-    clock = Clock.of(split.times, split.train_times, config.time)
-    stages = tuple(clock(t) for t in split.train_times[1:-1])
-    deaf = fit(
-        slim, split, config=replace(config, interaction="none", stages=stages, **GENERATOR), seed=seed, **options
-    )
+    deaf = fit(slim, split, config=deaf_config(split, config), seed=seed, **options)
     scores, reached = [found.assign(refit=0)], dict.fromkeys(QUESTIONS)
     for k, part in _refits(deaf, slim, split, config, seed, options, n_refits, workers):
         scores.append(part.assign(refit=k))
@@ -282,20 +278,12 @@ def simulate_unheard(model: FittedSDE, adata: "AnnData", *, seed: int) -> "AnnDa
 
 
 @torch.no_grad()
-def held_out_scores(
-    model: FittedSDE,
-    split: Split,
-    truth: Snapshots,
-    *,
-    hears: dict[str, str] | None = None,
-    draws: int = 4,
-    seed: int = 0,
-) -> pd.DataFrame:
+def held_out_scores(model: FittedSDE, split: Split, truth: Snapshots, *, draws: int = 4, seed: int = 0) -> pd.DataFrame:
     """Energy distance to held-out cells by ``question`` and ``population``, mean over later times and noise draws.
 
     All from the first snapshot: training populations at the held-out time, held-out populations at every training
     time. The distance counts a cell with itself, so it is positive and has a logarithm; its floor is that of two
-    samples. ``truth`` holds the held-out cells; ``hears`` (population -> population) lets populations hear others.
+    samples. ``truth`` holds the held-out cells.
     """
     held = sorted(split.held_populations)
     trained = sorted(set(model.starts.density) - set(held))
@@ -304,10 +292,9 @@ def held_out_scores(
     for question, names, times in (("times", trained, split.held_times), ("compositions", held, later)):
         x, mask = pad([model.units.enter(model.starts.cells[p, first]).to(model.device) for p in names])
         density = torch.tensor([model.starts.density[p] for p in names], device=model.device, dtype=x.dtype)
-        whom = None if hears is None else torch.tensor([names.index(hears[p]) for p in names], device=model.device)
         grid = torch.tensor([model.clock(t) for t in (first, *times)], device=model.device)
         gaps = grid.diff()[:, None].expand(-1, len(names))
-        crowd = {"mask": mask, "density": density, "hears": whom, "begin": grid[:1].expand(len(names))}
+        crowd = {"mask": mask, "density": density, "begin": grid[:1].expand(len(names))}
         for draw in range(draws):
             noise = torch.Generator(model.device).manual_seed(seed * 1000 + draw)
             states, _ = roll_out(model.sde, x, gaps, dt=model.config.dt, **crowd, generator=noise)
