@@ -37,7 +37,7 @@ development: list = ["toy"]  # boards on whose training times the bridge setting
 ablated: list = []  # boards on whose training times ingredients are changed one at a time
 whole: list = []  # boards scored with W1 at full size as well
 judged: list = []  # data sets for scTimeBench's harness, if SCIMF_JUDGE names a Python that has it
-extra_on: list = []  # boards on which the second choice and the published configuration are trained too (slow)
+extra_on: list = []  # boards with the second choice, the mass-aware form and the published configuration too (slow)
 n_seeds: int = 3  # training seeds
 headline_seeds: int = 3  # training seeds on headline boards
 n_steps: int = 120  # optimiser steps of every fit
@@ -205,8 +205,8 @@ print(f"cost of a mean that is off by {np.linalg.norm(x[0] - y[0]):.2f}: {betwee
 # Peers are small re-implementations from published equations, trained on the same cells with the same number of
 # steps: a neural ODE with transport loss (family of scNODE and MIOFlow), a potential-gradient SDE (family of
 # PRESCIENT and PI-SDE), OT flow matching (OT-CFM) and a discrete Schrödinger bridge; scIMF in its published form
-# (attention), and on some boards the whole published configuration, shortened. A peer's own tuning may do better
-# than ours of it.
+# (attention), and on some boards its mass-aware form and the whole published configuration, shortened. A peer's own
+# tuning may do better than ours of it.
 
 # %%
 results = {}
@@ -271,8 +271,8 @@ run.save_figure(fig, "fig6b_skill_by_board", data=skill)
 # was needed there.
 
 # %%
-best, rivals = {}, ["no_interaction", "attention", "published", "neural_ode", "potential_sde", "flow_matching"]
-groups = {"peer": [*rivals, "schroedinger_bridge"], "no model": list(BASELINES)}
+best, rivals = {}, ["no_interaction", "attention", "occupancy", "published", "neural_ode", "potential_sde"]
+groups = {"peer": [*rivals, "flow_matching", "schroedinger_bridge"], "no model": list(BASELINES)}
 for name, part in table[table["metric"] == "energy_distance"].groupby("board", sort=False):
     part = part.set_index("method")
     ours = part.loc["scimf"]

@@ -22,6 +22,7 @@ from scimf import simulate, verdict
 from scimf.fitted import FittedSDE
 from scimf.interpret import influence
 from scimf.preprocess import fit_space, hold_out
+from scimf.sde import roll_out
 from scimf.snapshots import KEY, contexts, pad, populations
 from scimf.train import code_hash, fit
 from scimf.transport import energy_distance
@@ -33,11 +34,13 @@ if TYPE_CHECKING:
     from scimf.sde import SDEConfig
 
 
-def drift_errors(model: FittedSDE, adata: "AnnData", *, min_cells: int = 5) -> pd.Series:
+def drift_errors(model: "FittedSDE | AnnData", adata: "AnnData", *, min_cells: int = 5) -> pd.Series:
     r"""Return relative errors of the learned drift, :math:`\lVert \hat f - f \rVert / \lVert f \rVert`.
 
     Parameters
     ----------
+    model
+        A fit, or a second experiment of the same system: how far the true means of other cells are off (the oracle).
     adata
         Simulated data whose model coordinates are the simulator's, with ``obsm["drift_own"]`` and
         ``obsm["drift_heard"]``.
@@ -49,18 +52,28 @@ def drift_errors(model: FittedSDE, adata: "AnnData", *, min_cells: int = 5) -> p
     Series
         ``own``, ``heard``, ``total`` cell by cell; ``own_type_mean``, ``heard_type_mean`` of the means over the cells
         of a type in a snapshot; ``heard_gauge_free`` of those means less their mean over populations. NaN where the
-        truth is zero.
+        truth is zero. A second experiment has other cells, so it gets the type means only.
     """
-    learned = dict(zip(("own", "heard"), model.drift(adata), strict=True))
-    true = {part: np.asarray(adata.obsm[f"drift_{part}"]) for part in learned}
-    found = {part: _relative(learned[part], true[part]) for part in true}
-    found["total"] = _relative(learned["own"] + learned["heard"], true["own"] + true["heard"])
-    means = {part: [_type_means(adata, drift[part], min_cells) for drift in (learned, true)] for part in true}
-    for part, pair in means.items():
-        found[f"{part}_type_mean"] = _relative(*pair)
+    true, found = _parts(adata), {}
+    if hasattr(model, "drift"):
+        here, learned = adata, dict(zip(true, model.drift(adata), strict=True))
+        found = {part: _relative(learned[part], true[part]) for part in true}
+        found["total"] = _relative(learned["own"] + learned["heard"], true["own"] + true["heard"])
+    else:
+        here, learned = model, _parts(model)
+    means = {}
+    for part in true:
+        pair = _type_means(here, learned[part], min_cells), _type_means(adata, true[part], min_cells)
+        both = pair[0].index.intersection(pair[1].index)
+        means[part] = [table.loc[both] for table in pair]
+        found[f"{part}_type_mean"] = _relative(*means[part])
     free = [table - table.groupby(["time", "cell_type"]).transform("mean") for table in means["heard"]]
     found["heard_gauge_free"] = _relative(*free)
     return pd.Series(found)
+
+
+def _parts(adata: "AnnData") -> dict[str, np.ndarray]:
+    return {part: np.asarray(adata.obsm[f"drift_{part}"]) for part in ("own", "heard")}
 
 
 def _relative(learned: np.ndarray, true: np.ndarray) -> float:
@@ -94,17 +107,29 @@ def heard_here(model: FittedSDE, adata: "AnnData") -> np.ndarray:  # (cells, dim
     return found
 
 
+def less_elsewhere(adata: "AnnData", message: np.ndarray) -> np.ndarray:  # (cells, dim)
+    """Return a true message, mean over a population, less its mean over all populations of the time.
+
+    The truth for :func:`heard_here` where the message is one function of the cell plus one of the population.
+    """
+    time = adata.obs["time"].to_numpy(float)
+    by = pd.DataFrame(message).groupby([time, populations(adata)])
+    return by.transform("mean").to_numpy() - by.mean().groupby(level=0).mean().loc[time].to_numpy()
+
+
 def composition_distance(
-    prediction: "FittedSDE | AnnData", adata: "AnnData", split: "Split", *, seed: int = 0
+    prediction: "FittedSDE | AnnData", adata: "AnnData", split: "Split", *, seed: int = 0, shuffled: bool = False
 ) -> float:
     """Mean unbiased energy distance to the held-out populations at all later times, each from its first snapshot.
 
-    ``prediction`` may be cells instead of a model: a second experiment with the same populations is the oracle.
+    ``prediction`` may be cells instead of a model: a second experiment with the same populations is the oracle. If
+    ``shuffled``, every population of the model hears another held-out one instead of itself: the null of context.
     """
     values = []
     for t in split.times[1:]:
         if isinstance(prediction, FittedSDE):
-            cells = prediction.sample([t], start="t0", populations=split.held_populations, seed=seed)
+            start = {"start": "t0", "populations": split.held_populations, "seed": seed}
+            cells = _out_of_context(prediction, split, t, seed) if shuffled else prediction.sample([t], **start)
         else:
             cells = prediction[(prediction.obs["time"] == t).to_numpy()]
         seen = adata[(adata.obs["time"] == t).to_numpy()]
@@ -112,6 +137,23 @@ def composition_distance(
             x, y = (np.asarray(part.obsm[KEY])[populations(part) == p] for part in (cells, seen))
             values.append(energy_distance(x, y))
     return float(np.mean(values))
+
+
+@torch.no_grad()
+def _out_of_context(model: FittedSDE, split: "Split", time: float, seed: int) -> "AnnData":
+    """Simulate held-out populations from their first snapshots while each hears the next one."""
+    names, first = sorted(split.held_populations), split.times[0]
+    x, mask = pad([model.units.enter(model.starts.cells[p, first]).to(model.device) for p in names])
+    density = torch.tensor([model.starts.density[p] for p in names], device=model.device, dtype=x.dtype)
+    begin = torch.full((len(names),), model.clock(first), device=model.device)
+    crowd = {"mask": mask, "density": density, "begin": begin, "hears": torch.arange(len(names)).roll(-1).to(x.device)}
+    noise = torch.Generator(model.device).manual_seed(seed)
+    gaps = torch.full((1, len(names)), model.clock(time) - model.clock(first), device=model.device)
+    states, _ = roll_out(model.sde, x, gaps, dt=model.config.dt, **crowd, generator=noise)
+    cells = [model.units.leave(states[-1, g, mask[g]]) for g in range(len(names))]
+    return model.package(
+        np.concatenate(cells), [(time, p, first, "") for p, c in zip(names, cells, strict=True) for _ in c]
+    )
 
 
 @torch.no_grad()

@@ -46,6 +46,11 @@ def attention(base: SDEConfig) -> SDEConfig:
     return SDEConfig.from_dict(base.to_dict() | {"interaction": "attention", "dropout": 0.1})
 
 
+def occupancy(base: SDEConfig) -> SDEConfig:
+    """Take the mass-aware form of the interaction, and leave everything else as it is."""
+    return SDEConfig.from_dict(base.to_dict() | {"interaction": "occupancy"})
+
+
 def shortened(base: SDEConfig) -> SDEConfig:
     """Take the published configuration (:func:`scimf.published`) with the steps and batches of ``base``."""
     changes = {"steps": base.steps, "batch_cells": base.batch_cells, "target_cells": base.target_cells}

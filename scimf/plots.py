@@ -33,6 +33,7 @@ METHOD_COLOURS = {
     "no_interaction": "#D55E00",
     "scimf": "#0072B2",
     "attention": "#009E73",
+    "occupancy": "#009E73",
 }
 #: How methods and losses are called in figures and tables.
 METHOD_LABELS = {
@@ -56,6 +57,7 @@ METHOD_LABELS = {
     "no_interaction": "no interaction",
     "scimf": "scIMF (additive)",
     "attention": "scIMF (attention)",
+    "occupancy": "scIMF (mass-aware)",
     "energy": "energy distance",
     "sinkhorn": "Sinkhorn (published)",
     "ot": "exact OT",

@@ -22,7 +22,15 @@ from scimf import paths, transport
 from scimf.baselines import BASELINES
 from scimf.bridge import Mix, fit_bridges
 from scimf.evaluate import METRICS, evaluate, interval, skill
-from scimf.peers import attention, fit_flow_matching, neural_ode, potential_sde, schroedinger_bridge, shortened
+from scimf.peers import (
+    attention,
+    fit_flow_matching,
+    neural_ode,
+    occupancy,
+    potential_sde,
+    schroedinger_bridge,
+    shortened,
+)
 from scimf.preprocess import Split, fit_space, hold_out, only_neighbours
 from scimf.sde import SDEConfig, widened_twin
 from scimf.snapshots import KEY, Snapshots, starting_snapshots
@@ -35,10 +43,10 @@ if TYPE_CHECKING:
 
 #: Methods that are trained, with what the notebook calls them. The rest of the rows are baselines without training.
 LEARNED = (
-    "scimf", "scimf_paced", "scimf_forward", "no_interaction", "attention", "published", "neural_ode",
-    "potential_sde", "flow_matching",
+    "scimf", "scimf_paced", "scimf_forward", "no_interaction", "attention", "occupancy", "published",
+    "neural_ode", "potential_sde", "flow_matching",
 )  # fmt: skip
-EXTRA = ("scimf_paced", "published")  #: left out where the notebook does not ask for them
+EXTRA = ("scimf_paced", "occupancy", "published")  #: left out where the notebook does not ask for them
 TRANSPORT_METRICS = ("w1", "w2")
 CHEAP_METRICS = tuple(m for m in METRICS if m not in TRANSPORT_METRICS)
 
@@ -241,7 +249,7 @@ def predict(
     problem = (setup.adata, setup.split, setup.space)
     ours = {"scimf": base, "no_interaction": widened_twin(setup.space.dim, base)}
     ours = {name: config for name, config in ours.items() if name in methods}
-    peers = {"attention": attention(base), "published": shortened(plain)}
+    peers = {"attention": attention(base), "occupancy": occupancy(base), "published": shortened(plain)}
     peers |= {"neural_ode": neural_ode(plain), "potential_sde": potential_sde(plain)}
     peers = {name: config for name, config in peers.items() if name in methods}
     samples = {}

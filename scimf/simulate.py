@@ -39,12 +39,13 @@ def linear(
     theta: float = 0.3,
     kappa: float = 0.5,
     sigma: float = 0.3,
+    start_mean: float = 3.0,
+    start_sd: tuple[float, float] = (0.3, 1.2),
     step: float = 0.01,
 ) -> ad.AnnData:
     r"""Linear attraction: :math:`b(x) = -\theta x`, :math:`K(x, y) = \kappa (y - x)`; moments in closed form.
 
-    Populations differ in where they start (mean up to 3 from the origin) and how widely (s.d. 0.3 to 1.2), not in
-    density.
+    Populations differ in where they start and how widely, not in density.
 
     Parameters
     ----------
@@ -52,6 +53,9 @@ def linear(
         ``n_cells`` are observed per population and time, out of ``n_cells * len(times)`` simulated ones.
     theta, kappa, sigma
         Own relaxation rate, attraction rate and noise, per unit of time.
+    start_mean, start_sd
+        The mean of a population is drawn from ``-start_mean`` to ``start_mean`` on every axis, its s.d. from the range
+        ``start_sd``. Where populations do not overlap, no state is ever met in two of them.
     step
         Euler-Maruyama step of the simulator.
 
@@ -60,17 +64,17 @@ def linear(
     linear_moments : the exact mean and variance at any time.
     """
     rng = np.random.default_rng(seed)
-    start_mean = rng.uniform(-3, 3, size=(n_populations, 1, dim))
-    start_sd = rng.uniform(0.3, 1.2, size=(n_populations, 1, 1))
+    mean = rng.uniform(-start_mean, start_mean, size=(n_populations, 1, dim))
+    sd = rng.uniform(*start_sd, size=(n_populations, 1, 1))
     n_total = n_cells * len(times)
-    x = start_mean + start_sd * rng.standard_normal((n_populations, n_total, dim))
+    x = mean + sd * rng.standard_normal((n_populations, n_total, dim))
 
     def drift(x: np.ndarray, kind: None, t: float) -> tuple[np.ndarray, np.ndarray]:
         mean_of_others = (x.sum(1, keepdims=True) - x) / (n_total - 1)  # (populations, cells, dim)
         return -theta * x, kappa * (mean_of_others - x)
 
     adata = measure(x, drift, sigma=sigma, step=step, times=times, n_cells=n_cells, rng=rng)
-    truth = {"theta": theta, "kappa": kappa, "sigma": sigma, "start_sd": start_sd.ravel()}
+    truth = {"theta": theta, "kappa": kappa, "sigma": sigma, "start_sd": sd.ravel()}
     adata.uns["scimf"] = provenance(
         "linear", "Simulated cells that relax and are drawn to their population's mean", truth
     )

@@ -4,7 +4,16 @@ import pytest
 import torch
 
 from scimf import battery, simulate
-from scimf.battery import composition_distance, drift_errors, heard_here, pair_forces, proportion, verdict_on, verdicts
+from scimf.battery import (
+    composition_distance,
+    drift_errors,
+    heard_here,
+    less_elsewhere,
+    pair_forces,
+    proportion,
+    verdict_on,
+    verdicts,
+)
 from scimf.preprocess import fit_space, hold_out
 from scimf.sde import SDEConfig
 from scimf.train import fit
@@ -34,6 +43,14 @@ def test_the_truth_has_no_error_and_a_gauge_costs_all_but_the_gauge_free_score(f
     assert moved["heard"] > 0.1 and moved["heard_type_mean"] > 0.1
     assert moved["total"] < 1e-6 and moved["heard_gauge_free"] < 1e-6
     assert (drift_errors(fitted[0], fitted[1]) > 0.1).all()
+
+
+def test_a_second_experiment_is_judged_by_its_type_means(fitted):
+    again = simulate.typed(n_populations=6, n_cells=20, n_types=3, dim=3, replicate=1)
+    found = drift_errors(again, fitted[1], min_cells=3)
+    assert list(found.index) == ["own_type_mean", "heard_type_mean", "heard_gauge_free"]
+    assert ((found > 0) & (found < 1)).all()
+    assert (drift_errors(fitted[1], fitted[1]) == 0).all()
 
 
 def test_no_interaction_has_no_relative_error():
@@ -82,6 +99,34 @@ def test_distance_to_held_out_compositions_is_zero_for_their_own_cells(fitted, m
     assert composition_distance(model, adata, split) < 0.01
     monkeypatch.setattr(model, "sample", lambda times, **options: copy([0.0], **options))
     assert composition_distance(model, adata, split) > 0.05
+
+
+def test_a_shuffled_context_only_matters_to_a_model_that_hears(fitted, monkeypatch):
+    adata = simulate.typed(n_populations=6, n_cells=20, n_types=3, dim=3)
+    split = hold_out(adata, populations=["p04", "p05"])
+    fit_space(adata, split)
+    model = fit(adata, split, config=SDEConfig(hidden=(8,), hidden_interaction=8, steps=2), progress=False)
+    heard = []
+
+    def forward(x, mask, density, speak, hears):
+        heard.append(hears.tolist())
+        return torch.zeros_like(x)
+
+    monkeypatch.setattr(model.sde.interaction[0], "forward", forward)
+    still = composition_distance(model, adata, split, shuffled=True)
+    assert heard[0] == [1, 0]  # nobody hears its own population
+    monkeypatch.setattr(model.sde.interaction[0], "forward", lambda x, *_: torch.full_like(x, 5.0))
+    assert composition_distance(model, adata, split, shuffled=True) > still + 1
+
+
+def test_less_elsewhere_leaves_what_differs_between_populations():
+    adata = simulate.linear(n_populations=4, n_cells=10)
+    x, kappa = np.asarray(adata.X), adata.uns["scimf"]["truth"]["kappa"]
+    message = less_elsewhere(adata, np.asarray(adata.obsm["drift_heard"]) + kappa * x)  # kappa times the mean
+    by = pd.DataFrame(message).groupby(adata.obs["time"].to_numpy())
+    assert np.abs(by.mean()).to_numpy().max() < 1e-6 and by.std().to_numpy().min() > 0.05
+    shifted = less_elsewhere(adata, np.asarray(adata.obsm["drift_heard"]) + kappa * x + 3.0)
+    np.testing.assert_allclose(shifted, message, atol=1e-5)
 
 
 def test_halves_share_no_population(fitted, tmp_path):

@@ -48,6 +48,14 @@ def test_one_type_alone_hears_only_what_the_matrix_says():
     assert len(deaf)
 
 
+def test_linear_populations_start_where_they_are_asked_to():
+    adata = simulate.linear(n_populations=6, n_cells=400, times=(0.0, 0.5), start_mean=0.0, start_sd=(1.5, 1.5))
+    first = adata[adata.obs["time"] == 0.0]
+    by = pd.DataFrame(np.asarray(first.X)).groupby(first.obs["population"].to_numpy(), observed=True)
+    np.testing.assert_allclose(by.mean(), 0, atol=0.3)
+    np.testing.assert_allclose(by.std(), 1.5, rtol=0.1)
+
+
 def test_linear_attraction_meets_its_closed_form():
     adata = simulate.linear(seed=0, n_populations=3, n_cells=1500, times=(0.0, 1.0, 2.0))
     truth = adata.uns["scimf"]["truth"]
