@@ -285,8 +285,8 @@ run.expect("the additive form recovers edges better than an untrained model", au
 
 # %% [markdown]
 # The map is better than the split: edges are ranked and signed far above chance, while the strength of what is heard
-# comes out too weak, early in the course (`heard_early`) as late. More cells and longer training help, as `paper`
-# shows, but twenty compositions say sooner who pulls than how hard. **Read who and in which direction, not how much.**
+# is off by about half and too weak, late in the course more than early (`heard_early`). More cells and longer training
+# help, as `paper` shows; compositions tell sooner who pulls than how hard. **Read who and in which direction first.**
 #
 # ## Does it matter how many there are?
 #
@@ -419,10 +419,10 @@ run.save_figure(fig, "fig7d_do_cells_interact", data=answers.drop(columns=["reas
 
 # %% [markdown]
 # **Figure 7d.** Left, p-values where nobody hears anybody: dots on the dashed line are a calibrated test (a p-value is
-# 1 over the first refit that does as well, so it is coarse by design); the few data sets of `teach` show how to read
-# it, no more. Right, the two gains of every data set; above and right of zero, hearing predicts better. Without
-# interaction gains tend to lie below zero: a model that hears learns to hear noise, which is why a gain is compared
-# with refits, not with zero. `growing` is not shown: it is refused, with its reason.
+# 1 over the first refit that does as well, coarse by design); `teach` has too few to judge. In `paper` compositions
+# alone pass somewhat too often: "yes" needs both. Right, the two gains of every data set; above and right of zero,
+# hearing predicts better. Without interaction gains tend to lie below zero: a model that hears learns to hear noise,
+# so a gain is compared with refits, not with zero. `growing` is not shown: it is refused, with its reason.
 #
 # ## What cannot be told
 #
