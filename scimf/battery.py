@@ -34,13 +34,16 @@ if TYPE_CHECKING:
     from scimf.sde import SDEConfig
 
 
-def drift_errors(model: "FittedSDE | AnnData", adata: "AnnData", *, min_cells: int = 5) -> pd.Series:
+def drift_errors(
+    model: "FittedSDE | Sequence[FittedSDE] | AnnData", adata: "AnnData", *, min_cells: int = 5
+) -> pd.Series:
     r"""Return relative errors of the learned drift, :math:`\lVert \hat f - f \rVert / \lVert f \rVert`.
 
     Parameters
     ----------
     model
-        A fit, or a second experiment of the same system: how far the true means of other cells are off (the oracle).
+        A fit; several, whose mean drift is scored (an ensemble of training seeds); or a second experiment of the same
+        system: how far the true means of other cells are off (the oracle).
     adata
         Simulated data whose model coordinates are the simulator's, with ``obsm["drift_own"]`` and
         ``obsm["drift_heard"]``.
@@ -55,8 +58,9 @@ def drift_errors(model: "FittedSDE | AnnData", adata: "AnnData", *, min_cells: i
         truth is zero. A second experiment has other cells, so it gets the type means only.
     """
     true, found = _parts(adata), {}
-    if hasattr(model, "drift"):
-        here, learned = adata, dict(zip(true, model.drift(adata), strict=True))
+    if not hasattr(model, "obsm"):
+        fits = model if isinstance(model, Sequence) else [model]
+        here, learned = adata, dict(zip(true, np.mean([fit.drift(adata) for fit in fits], axis=0), strict=True))
         found = {part: _relative(learned[part], true[part]) for part in true}
         found["total"] = _relative(learned["own"] + learned["heard"], true["own"] + true["heard"])
     else:

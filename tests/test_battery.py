@@ -45,6 +45,12 @@ def test_the_truth_has_no_error_and_a_gauge_costs_all_but_the_gauge_free_score(f
     assert (drift_errors(fitted[0], fitted[1]) > 0.1).all()
 
 
+def test_several_fits_are_judged_by_their_mean_drift(fitted):
+    apart = [Known(own=-0.5, heard=0.5), Known(own=0.5, heard=-0.5)]
+    assert (drift_errors(apart, fitted[1]) < 1e-6).all()
+    assert drift_errors(apart[:1], fitted[1])["heard"] > 0.1
+
+
 def test_a_second_experiment_is_judged_by_its_type_means(fitted):
     again = simulate.typed(n_populations=6, n_cells=20, n_types=3, dim=3, replicate=1)
     found = drift_errors(again, fitted[1], min_cells=3)
