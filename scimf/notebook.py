@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+import scimf
 from scimf import paths
 
 SETTINGS = {"enforce": bool, "wall_seconds": int}
@@ -92,15 +93,54 @@ def profile_settings(profile: str, name: str) -> tuple[dict[str, Any], dict[str,
     return settings, table[name]
 
 
-def source_hash() -> str:
-    """SHA-256 over the sources a result depends on; needs no git, so a downloaded archive has it too."""
+def source_hash(name: str) -> str:
+    """SHA-256 over what the results of a notebook depend on; needs no git, so a downloaded archive has it too.
+
+    That is its code, the code of the rooms it reaches, its values in the profiles, the style of the figures, and the
+    pinned versions that its record names. Text, comments and docstrings do not count, nor does what it never imports.
+    """
     root = paths.ROOT
-    files = [root / "scimf" / "scimf.mplstyle", root / "notebooks" / "profiles.toml", root / "constraints.txt"]
-    files += [*(root / "scimf").glob("*.py"), *(root / "notebooks").glob("[0-9][0-9]_*.py")]
-    digest = hashlib.sha256()
-    for path in sorted(p for p in files if p.is_file()):
-        digest.update(f"{path.relative_to(root).as_posix()}\0{file_hash(path)}\n".encode())
-    return digest.hexdigest()
+    profiles = tomllib.loads((root / "notebooks" / "profiles.toml").read_text(encoding="utf-8"))
+    code = _code_of(root / "notebooks" / f"{name}.py")
+    parts = {name: ast.dump(code), "profiles": json.dumps({p: t.get(name) for p, t in profiles.items()})}
+    waiting = {"__init__"} | _rooms_named(code)
+    while waiting:
+        room = waiting.pop()
+        path = root / "scimf" / f"{room}.py"
+        if room not in parts and path.is_file():
+            parts[room] = ast.dump(_code_of(path))
+            waiting |= _rooms_named(_code_of(path))
+    if (style := root / "scimf" / "scimf.mplstyle").is_file():
+        parts["style"] = file_hash(style)
+    if (pins := root / "constraints.txt").is_file():
+        known = {package.lower() for package in _PACKAGES}
+        lines = pins.read_text(encoding="utf-8").splitlines()
+        parts["pins"] = repr([line for line in lines if line.split("==")[0].lower() in known])
+    return hashlib.sha256("\n".join(f"{key}\0{parts[key]}" for key in sorted(parts)).encode()).hexdigest()
+
+
+def _code_of(path: Path) -> ast.Module:
+    """Syntax tree of a file without its docstrings."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
+            node.body[0] = ast.Pass()
+    return tree
+
+
+def _rooms_named(tree: ast.Module) -> set[str]:
+    """Modules of this package that a file imports, or reaches by a name of the package."""
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.partition("scimf.")[2] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module == "scimf":
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("scimf."):
+            names.add(node.module.removeprefix("scimf."))
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "scimf":
+            names.add(node.attr)
+    return {scimf._WHERE.get(name, name) for name in names}
 
 
 def file_hash(path: Path) -> str:
@@ -170,7 +210,7 @@ class Run:
         np.random.seed(self.seed)
         torch.manual_seed(self.seed)
 
-        self._start, self._source = time.monotonic(), source_hash()
+        self._start, self._source = time.monotonic(), source_hash(name)
         self._inputs, self._metrics, self._claims, self._skipped, self._figures = {}, {}, {}, {}, {}
         self._versions = {"python": platform.python_version()}
         self._versions |= {p: metadata.version(p) for p in _PACKAGES if _installed(p)}

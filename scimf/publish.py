@@ -126,7 +126,7 @@ def publish(profile: str) -> None:
     Refused
         With every reason found; nothing was written then.
     """
-    names, current = notebook_names(), source_hash()
+    names = notebook_names()
     if names and not profile_settings(profile, names[0])[0]["enforce"]:
         raise Refused(f"profile {profile} does not enforce its claims: nothing of it is published")
     if profile != "teach":
@@ -135,6 +135,7 @@ def publish(profile: str) -> None:
     copies: dict[Path, Path | str] = {}
     for name in names:
         record = run_record(name, profile)
+        current = source_hash(name)
         trouble = _unfit(name, profile, record, current)
         problems += [f"{name}: {reason}" for reason in trouble]
         if trouble:
@@ -235,10 +236,10 @@ def html(profile: str) -> None:
 
 def check_figures() -> None:
     """Report, without failing, published results that are not of the current sources or were altered."""
-    current, stale = source_hash(), 0
+    known, stale = notebook_names(), 0
     for path in sorted((paths.RESULTS / "published").glob("*/*.json")):
         record = json.loads(path.read_text(encoding="utf-8"))
-        if record["source"] != current:
+        if path.stem not in known or record["source"] != source_hash(path.stem):
             say(f"{path.parent.name}/{path.stem}: made from other sources")
             stale += 1
         for file, digest in (item for files in record["figures"].values() for item in files.items()):

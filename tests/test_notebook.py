@@ -101,9 +101,50 @@ def test_a_run_is_complete_only_after_finish(root):
     run.record({"a.b": 1, "c": np.float32(0.5)}, d={"mean": 2.0, "lo": 1.0, "hi": 3.0, "n_seeds": np.int64(3)})
     run.finish()
     record = written(root)
-    assert record["status"] == "complete" and record["source"] == notebook.source_hash()
+    assert record["status"] == "complete" and record["source"] == notebook.source_hash(NAME)
     assert record["metrics"]["a.b"] == 1 and record["metrics"]["d"]["n_seeds"] == 3
     assert record["parameters"]["lr"] == 0.5 and list(record) == sorted(record)
+
+
+@pytest.fixture
+def rooms(root):
+    """A package whose rooms the notebook reaches by an import, by a name of the package, through another, or never."""
+    (root / "scimf").mkdir()
+    rooms = {"sde": "", "datasets": '"""Loads."""\nfrom scimf.particles import measure\n', "particles": "", "flow": ""}
+    for room, text in rooms.items():
+        (root / "scimf" / f"{room}.py").write_text(text)
+    with (root / "notebooks" / f"{NAME}.py").open("a") as source:
+        source.write("import scimf\nfrom scimf.sde import roll_out\n\nadata = scimf.load('typed')\n")
+    return root
+
+
+@pytest.mark.parametrize("room", ["sde", "datasets", "particles"])
+def test_results_depend_on_every_room_a_notebook_reaches(rooms, room):
+    before = notebook.source_hash(NAME)
+    with (rooms / "scimf" / f"{room}.py").open("a") as source:
+        source.write("x = 1\n")
+    assert notebook.source_hash(NAME) != before
+
+
+def test_results_depend_on_code_and_settings_of_the_notebook(rooms):
+    found = [notebook.source_hash(NAME)]
+    for path, old, new in [(f"{NAME}.py", "run = None", "run = 1"), ("profiles.toml", "lr = 1", "lr = 2")]:
+        source = rooms / "notebooks" / path
+        source.write_text(source.read_text().replace(old, new))
+        found.append(notebook.source_hash(NAME))
+    assert len(set(found)) == 3
+
+
+def test_results_do_not_depend_on_words_nor_on_other_rooms(rooms):
+    before = notebook.source_hash(NAME)
+    (rooms / "scimf" / "flow.py").write_text("x = 1\n")
+    (rooms / "notebooks" / "02_more.py").write_text("x = 1\n")
+    (rooms / "scimf" / "sde.py").write_text("# says why\n")
+    datasets = rooms / "scimf" / "datasets.py"
+    datasets.write_text(datasets.read_text().replace("Loads", "Reads"))
+    with (rooms / "notebooks" / f"{NAME}.py").open("a") as source:
+        source.write("\n# %% [markdown]\n# In other words.\n")
+    assert notebook.source_hash(NAME) == before
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, "1", True, [1.0], {"mean": 1.0}])
