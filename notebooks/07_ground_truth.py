@@ -192,7 +192,7 @@ run.save_figure(fig, "fig7a_drift_split_and_kernel", data={"morse": curves, "lin
 
 # %%
 n_matrices, n_c, typed_steps = matrices
-base = SDEConfig(start="t0", sigma=0.15, dt=0.5, lr=1e-2, steps=typed_steps, batch_cells=200, target_cells=200)
+base = SDEConfig(start="t0", sigma=0.15, dt=1.0, lr=1e-2, steps=typed_steps, batch_cells=200, target_cells=200)
 typed_forms = forms_of(base) | {"no interaction": widened_twin(8, base)}
 slow = {form: typed_forms.pop(form) for form in ("attention", "occupancy")}  # one training seed of each
 options = {"cache": run.fits, "device": run.device}
