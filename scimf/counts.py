@@ -1,0 +1,323 @@
+r"""A cell is a set of (gene, count) pairs: the exchangeable count autoencoder of scLDM (arXiv 2511.02986).
+
+An encoder pools the pairs of a cell into a few latent tokens :math:`Z` and does not care about their order. A decoder
+is asked about genes, one query each, and answers with a distribution of counts. Gene identity enters through one table
+of embeddings, used on both sides. Derived in notebook 08.
+"""
+
+from dataclasses import asdict, dataclass, fields
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+EMBEDDINGS = ("product", "concatenate")
+LIKELIHOODS = ("negative_binomial", "gaussian")
+DISPERSIONS = ("gene", "cell")
+SCALE = 1e4  #: counts per cell of the Gaussian target, log(1 + SCALE x / sum x)
+TINY = 1e-8
+
+
+@dataclass(frozen=True, kw_only=True)
+class CountConfig:
+    """Every setting of an autoencoder and its fit. The defaults train on two CPU cores in minutes."""
+
+    width: int = 32  #: d, of gene and latent tokens inside the network
+    tokens: int = 16  #: m, latent tokens of a cell
+    latent: int = 8  #: D, numbers per latent token
+    layers: int = 2  #: L, self-attention blocks in the encoder, and as many in the decoder
+    heads: int = 4  #: of the self-attention blocks
+    cross_heads: int = 2  #: of the pooling and the unpooling block
+    embedding: str = "product"  #: of a pair: "product", e_g log(1 + x), or "concatenate", a linear map of both
+    gene_scale: float = 0.2  #: standard deviation of the gene embeddings at the start; 1 in the published code
+    masked: bool = True  #: padding is not attended to; False: as in the published code
+    likelihood: str = "negative_binomial"  #: or "gaussian", of log-normalised values: the ablation
+    dispersion: str = "gene"  #: one per "gene", or per gene and "cell", a second output of the decoder
+    kl_weight: float = 0.0  #: beta. 0: tokens on a sphere and no noise; above: Gaussian tokens, without the sphere
+    split: bool = False  #: encode a random half of every cell's counts and score the other half, in training too
+    batch_cells: int = 64  #: cells per step
+    steps: int = 2500  #: optimiser steps
+    lr: float = 3e-3  #: largest step size; warm-up over a tenth of the steps, square-root decay over the last tenth
+    weight_decay: float = 0.0
+    clip: float = 10.0  #: largest global gradient norm
+
+    def __post_init__(self) -> None:
+        """Refuse what would fail later, naming the setting and its choices."""
+        choices = {"embedding": EMBEDDINGS, "likelihood": LIKELIHOODS, "dispersion": DISPERSIONS}
+        for key, allowed in choices.items():
+            if getattr(self, key) not in allowed:
+                raise ValueError(f"CountConfig.{key}: expected one of {allowed}, got {getattr(self, key)!r}")
+        for key in ("width", "tokens", "latent", "heads", "cross_heads", "gene_scale", "batch_cells", "steps", "lr"):
+            if not getattr(self, key) > 0:
+                raise ValueError(f"CountConfig.{key}: expected a positive number, got {getattr(self, key)!r}")
+        for key in ("heads", "cross_heads"):
+            if self.width % getattr(self, key):
+                raise ValueError(
+                    f"CountConfig.{key}: expected a divisor of width={self.width}, got {getattr(self, key)}"
+                )
+        if self.kl_weight < 0:
+            raise ValueError(f"CountConfig.kl_weight: expected 0 or more, got {self.kl_weight!r}")
+        if not self.kl_weight and self.latent < 2:
+            raise ValueError("CountConfig.latent: a token on a sphere of zero mean needs at least 2 numbers, got 1")
+
+    def to_dict(self) -> dict:
+        """Plain values, for checkpoints and records."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict) -> "CountConfig":
+        """Inverse of :meth:`to_dict`; unknown keys are an error."""
+        unknown = set(values) - {f.name for f in fields(cls)}
+        if unknown:
+            raise ValueError(f"CountConfig: unknown settings {sorted(unknown)}")
+        return cls(**values)
+
+
+#: Sizes of the published models by name (the settings of training are not all known).
+PUBLISHED = {
+    "repository_default": {"width": 32, "tokens": 16, "latent": 16, "layers": 8, "heads": 8, "cross_heads": 4},
+    "dentate_gyrus": {"width": 128, "tokens": 128, "latent": 16, "layers": 2, "heads": 4, "cross_heads": 1},
+    "cd4": {"width": 256, "tokens": 256, "latent": 16, "layers": 8, "heads": 4, "cross_heads": 4},
+    "census_70m": {
+        "width": 512, "tokens": 256, "latent": 16, "layers": 8, "heads": 8, "cross_heads": 4, "embedding": "concatenate"
+    },
+}  # fmt: skip
+
+
+def published_size(name: str, **changes) -> CountConfig:
+    """Return settings at the size of a published model, with the published padding, embedding scale and step.
+
+    Raises
+    ------
+    ValueError
+        If there is no such model; names those there are.
+    """
+    if name not in PUBLISHED:
+        raise ValueError(f"name: expected one of {sorted(PUBLISHED)}, got {name!r}")
+    training = {"gene_scale": 1.0, "masked": False, "lr": 1e-3, "batch_cells": 128}
+    return CountConfig(**(PUBLISHED[name] | training | changes))
+
+
+def hidden_width(width: int) -> int:
+    """Hidden layer of the SwiGLU block: 8/3 of the width, rounded up to a multiple of 4."""
+    return -(-int(8 * width / 3) // 4) * 4
+
+
+def n_autoencoder_parameters(n_genes: int, config: CountConfig) -> int:
+    """Return the closed form for the negative-binomial model with product embedding and one dispersion per gene."""
+    g, d, m, h = n_genes, config.width, config.tokens, hidden_width(config.width)
+    blocks = 2 * (4 * d * d + 3 * d * h + 6 * d) + 2 * config.layers * (4 * d * d + 3 * d * h + 4 * d)
+    return (g + 1) * (d + 1) + m * d + blocks + 2 * d * config.latent + d + 1
+
+
+# ---------------------------------------------------------------------------------------------------- building blocks
+
+
+class SwiGLU(nn.Module):
+    r""":math:`W_o(\mathrm{SiLU}(W_1 x) \odot W_2 x)`, without biases. (…, width) -> (…, width)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        hidden = hidden_width(width)
+        self.gate = nn.Linear(width, hidden, bias=False)
+        self.value = nn.Linear(width, hidden, bias=False)
+        self.out = nn.Linear(hidden, width, bias=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Apply the block."""
+        return self.out(F.silu(self.gate(x)) * self.value(x))
+
+
+class Attention(nn.Module):
+    """Multi-head attention of queries (b, q, width) to a context (b, k, width); fused on CPU and GPU.
+
+    A batch of 1 is broadcast against the other. ``mask`` (b, k) is ``False`` on what nobody may attend to.
+    """
+
+    def __init__(self, width: int, heads: int, bias: bool = False) -> None:
+        super().__init__()
+        self.heads = heads
+        self.query, self.key, self.value, self.out = (nn.Linear(width, width, bias=bias) for _ in range(4))
+
+    def forward(self, x: torch.Tensor, context: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+        """Return what each query gathers, (b, q, width)."""
+        b = max(len(x), len(context))
+        parts = (self.query(x), self.key(context), self.value(context))
+        q, k, v = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2).expand(b, -1, -1, -1) for part in parts)
+        allowed = None if mask is None else mask[:, None, None, :]
+        return self.out(F.scaled_dot_product_attention(q, k, v, attn_mask=allowed).transpose(1, 2).flatten(-2))
+
+
+def _norm(width: int) -> nn.LayerNorm:
+    return nn.LayerNorm(width, eps=TINY)
+
+
+class CrossAttentionBlock(nn.Module):
+    r"""MCAB: :math:`F + \mathrm{MLP}(\mathrm{LN}(F))`, :math:`F = S + \mathrm{MHA}(\mathrm{LN}(S), \mathrm{LN}(X))`.
+
+    With learned queries :math:`S` it pools a set, whatever its order; with one query per gene it answers in the order
+    it is asked.
+    """
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.norm_query, self.norm_context, self.norm_mlp = _norm(width), _norm(width), _norm(width)
+        self.attention, self.mlp = Attention(width, heads), SwiGLU(width)
+
+    def forward(self, query: torch.Tensor, context: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+        """Return (b, q, width) for queries (1 or b, q, width) and a context (b, k, width)."""
+        x = query + self.attention(self.norm_query(query), self.norm_context(context), mask)
+        return x + self.mlp(self.norm_mlp(x))
+
+
+class SelfAttentionBlock(nn.Module):
+    """Pre-norm self-attention and SwiGLU, both with residuals. (b, m, width) -> (b, m, width)."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.norm_attention, self.norm_mlp = _norm(width), _norm(width)
+        self.attention, self.mlp = Attention(width, heads), SwiGLU(width)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Apply the block."""
+        y = self.norm_attention(x)
+        x = x + self.attention(y, y)
+        return x + self.mlp(self.norm_mlp(x))
+
+
+# ----------------------------------------------------------------------------------------------------------- the model
+
+
+def expressed(counts: torch.Tensor, pad_to: int | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+    """Gene indices and counts of the expressed genes of each cell, padded with gene ``n_genes`` and count 0.
+
+    (cells, genes) -> two (cells, length); ``length`` is that of the longest cell, or ``pad_to``.
+    """
+    n_genes = counts.shape[1]
+    length = int((counts > 0).sum(1).max()) if pad_to is None else pad_to
+    order = torch.sort((counts > 0).int(), dim=1, descending=True, stable=True).indices[:, :length]
+    values = counts.gather(1, order)
+    genes = torch.where(values > 0, order, n_genes)
+    short = length - genes.shape[1]
+    return F.pad(genes, (0, short), value=n_genes), F.pad(values, (0, short))
+
+
+class CountAutoencoder(nn.Module):
+    """Encoder and decoder of one gene panel; row ``n_genes`` of the gene table is the padding."""
+
+    def __init__(self, n_genes: int, config: CountConfig) -> None:
+        super().__init__()
+        d, self.n_genes, self.config = config.width, n_genes, config
+        self.genes = nn.Embedding(n_genes + 1, d)
+        nn.init.normal_(self.genes.weight, std=config.gene_scale)
+        self.mix = nn.Linear(2 * d, d, bias=False) if config.embedding == "concatenate" else None
+        self.queries = nn.Parameter(torch.randn(config.tokens, d))
+        self.pool, self.unpool = (CrossAttentionBlock(d, config.cross_heads) for _ in range(2))
+        self.encoder = nn.Sequential(*[SelfAttentionBlock(d, config.heads) for _ in range(config.layers)])
+        self.decoder = nn.Sequential(*[SelfAttentionBlock(d, config.heads) for _ in range(config.layers)])
+        self.down = nn.Linear(d, config.latent * (2 if config.kl_weight else 1), bias=False)
+        self.up = nn.Linear(config.latent, d, bias=False)
+        gaussian, per_cell = config.likelihood == "gaussian", config.dispersion == "cell"
+        self.norm_out = _norm(d) if gaussian else nn.Identity()
+        self.head = nn.Linear(d, 2 if per_cell and not gaussian else 1)
+        self.log_dispersion = None if gaussian or per_cell else nn.Parameter(torch.ones(n_genes + 1))
+
+    def pairs(self, genes: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+        """Embed pairs: genes and counts (cells, length) -> (cells, length, width)."""
+        table, level = self.genes(genes), torch.log1p(values)[..., None]
+        return table * level if self.mix is None else self.mix(torch.cat([table, level.expand_as(table)], -1))
+
+    def encode(
+        self, genes: torch.Tensor, values: torch.Tensor, noise: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return latent tokens (cells, tokens, latent) of pairs (cells, length), and their KL from N(0, I), (cells,).
+
+        With ``kl_weight`` above 0 they are the posterior means, moved by ``noise`` (standard normal, like the tokens)
+        times the posterior's standard deviations. Else they are of zero mean and mean square 1, and the KL is zero.
+        """
+        mask = genes < self.n_genes if self.config.masked else None
+        tokens = self.pool(self.queries[None], self.pairs(genes, values), mask)
+        z = self.down(self.encoder(tokens))
+        if not self.config.kl_weight:
+            return on_sphere(z), z.new_zeros(len(z))
+        mean, log_scale = z.chunk(2, -1)
+        log_scale = log_scale.clamp(-7, 5)
+        kl = 0.5 * (mean.square() + (2 * log_scale).exp() - 2 * log_scale - 1).sum((1, 2))
+        return (mean if noise is None else mean + log_scale.exp() * noise), kl
+
+    def outputs(self, z: torch.Tensor, genes: torch.Tensor | None = None) -> torch.Tensor:
+        """Raw outputs (cells, queried genes, 1 or 2) for latent tokens; all genes in order of the panel by default."""
+        z = z if self.config.kl_weight else on_sphere(z)
+        query = self.genes.weight[: self.n_genes] if genes is None else self.genes(genes)
+        return self.head(self.norm_out(self.unpool(query[None], self.decoder(self.up(z)))))
+
+    def decode(
+        self, z: torch.Tensor, library: torch.Tensor, genes: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        r"""Mean and dispersion of the counts of ``genes`` (panel indices, any order), each (cells, genes).
+
+        :math:`\mu_g = L \,\mathrm{softmax}(h)_g`. The softmax runs over the whole panel whatever is asked, so the mean
+        of a gene does not depend on the company it is asked in. ``library`` (cells,) is the total over the panel. For
+        the Gaussian likelihood: mean of the log-normalised value, and 1.
+        """
+        out = self.outputs(z)
+        if self.config.likelihood == "gaussian":
+            mean, dispersion = out[..., 0], torch.ones_like(out[..., 0])
+        else:
+            mean = library[:, None] * out[..., 0].softmax(-1)
+            log = out[..., 1] if self.log_dispersion is None else self.log_dispersion[: self.n_genes].expand_as(mean)
+            dispersion = log.exp()
+        return (mean, dispersion) if genes is None else (mean[:, genes], dispersion[:, genes])
+
+    def loss(self, counts: torch.Tensor, target: torch.Tensor, noise: torch.Tensor | None) -> dict[str, torch.Tensor]:
+        """Terms of the objective, means over cells: ``reconstruction`` of ``target`` (nats), and weighted ``kl``.
+
+        ``counts`` and ``target`` (cells, genes) are the same unless a cell is split; the library is the target's.
+        """
+        z, kl = self.encode(*expressed(counts), noise)
+        surprise = self.surprise(target, *self.decode(z, target.sum(1)))
+        return {"reconstruction": surprise.mean(), "kl": self.config.kl_weight * kl.mean()}
+
+    def surprise(self, counts: torch.Tensor, mean: torch.Tensor, dispersion: torch.Tensor) -> torch.Tensor:
+        """Minus log-likelihood of counts (cells, genes), summed over genes, (cells,); a squared error if Gaussian."""
+        if self.config.likelihood == "gaussian":
+            return (log_normalised(counts) - mean).square().sum(1)
+        return -log_negative_binomial(counts, mean, dispersion).sum(1)
+
+
+def on_sphere(z: torch.Tensor) -> torch.Tensor:
+    """Each token (…, latent) at zero mean and mean square 1: LayerNorm without parameters."""
+    return F.layer_norm(z, z.shape[-1:], eps=TINY)
+
+
+def log_normalised(counts: torch.Tensor) -> torch.Tensor:
+    """``log(1 + 1e4 x / sum x)`` of counts (cells, genes)."""
+    return torch.log1p(SCALE * counts / counts.sum(1, keepdim=True).clamp_min(1))
+
+
+def log_negative_binomial(x: torch.Tensor, mean: torch.Tensor, dispersion: torch.Tensor) -> torch.Tensor:
+    r"""Log-probability of counts; mean :math:`\mu`, variance :math:`\mu + \mu^2/\theta`. Shapes broadcast."""
+    log_total = torch.log(dispersion + mean + TINY)
+    return (
+        dispersion * (torch.log(dispersion + TINY) - log_total)
+        + x * (torch.log(mean + TINY) - log_total)
+        + torch.lgamma(x + dispersion)
+        - torch.lgamma(dispersion)
+        - torch.lgamma(x + 1)
+    )
+
+
+def draw_counts(mean: torch.Tensor, dispersion: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
+    """Draw negative-binomial counts as Poisson counts with a Gamma rate; float tensor of whole numbers."""
+    rate = torch._standard_gamma(dispersion, generator=generator) * mean / dispersion
+    return torch.poisson(rate, generator=generator)
+
+
+def thin(counts: torch.Tensor, generator: torch.Generator, share: float = 0.5) -> tuple[torch.Tensor, torch.Tensor]:
+    """Split counts at random in two: each molecule goes to the first part with probability ``share``.
+
+    The parts of a Poisson count are independent: a model that sees the first half is told nothing of the noise in the
+    second (Neufeld et al. 2023, count splitting).
+    """
+    first = torch.binomial(counts, torch.full_like(counts, share), generator=generator)
+    return first, counts - first
