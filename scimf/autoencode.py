@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from scipy import sparse
 
-from scimf.counts import CountAutoencoder, CountConfig, draw_counts, expressed, thin
+from scimf.counts import CountAutoencoder, CountConfig, build, draw_counts, thin
 from scimf.optimise import Plan, identity_of, optimise
 
 if TYPE_CHECKING:
@@ -89,14 +89,14 @@ class FittedCounts:
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        return self.model.queries.device
+        return next(self.model.parameters()).device
 
     @torch.no_grad()
     def encode(self, cells: "AnnData | np.ndarray") -> np.ndarray:  # (n, tokens, latent)
         """Latent tokens of an AnnData with all genes of the panel (in any order), or of counts (n, genes)."""
         counts = cells if isinstance(cells, np.ndarray) else panel_counts(cells, self.genes)
         parts = (torch.as_tensor(counts[i : i + BLOCK], device=self.device) for i in range(0, len(counts), BLOCK))
-        return np.concatenate([self.model.encode(*expressed(part))[0].cpu().numpy() for part in parts])
+        return np.concatenate([self.model.encode(part)[0].cpu().numpy() for part in parts])
 
     @torch.no_grad()
     def decode(
@@ -176,7 +176,7 @@ def fit_counts(
     if silent := [g for g, total in zip(genes, counts.sum(0), strict=True) if not total]:
         raise ValueError(f"{len(silent)} genes of the panel have no count in the training cells: {silent[:5]}")
     torch.manual_seed(seed)
-    model = CountAutoencoder(len(genes), config).to(device)
+    model = build(len(genes), config).to(device)
     data = torch.as_tensor(counts)
 
     def losses(generator: torch.Generator) -> dict[str, torch.Tensor]:

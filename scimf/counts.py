@@ -14,6 +14,7 @@ from torch.nn import functional as F
 EMBEDDINGS = ("product", "concatenate")
 LIKELIHOODS = ("negative_binomial", "gaussian")
 DISPERSIONS = ("gene", "cell")
+ARCHITECTURES = ("set", "mlp")
 SCALE = 1e4  #: counts per cell of the Gaussian target, log(1 + SCALE x / sum x)
 TINY = 1e-8
 
@@ -22,7 +23,10 @@ TINY = 1e-8
 class CountConfig:
     """Every setting of an autoencoder and its fit. The defaults train on two CPU cores in minutes."""
 
-    width: int = 32  #: d, of gene and latent tokens inside the network
+    architecture: str = (
+        "set"  #: "set", scLDM; or "mlp", the plain autoencoder of the CFGen family, at equal latent size
+    )
+    width: int = 32  #: d, of gene and latent tokens inside the network; hidden layers of "mlp" have 8 times as many
     tokens: int = 16  #: m, latent tokens of a cell
     latent: int = 8  #: D, numbers per latent token
     layers: int = 2  #: L, self-attention blocks in the encoder, and as many in the decoder
@@ -43,7 +47,12 @@ class CountConfig:
 
     def __post_init__(self) -> None:
         """Refuse what would fail later, naming the setting and its choices."""
-        choices = {"embedding": EMBEDDINGS, "likelihood": LIKELIHOODS, "dispersion": DISPERSIONS}
+        choices = {
+            "architecture": ARCHITECTURES,
+            "embedding": EMBEDDINGS,
+            "likelihood": LIKELIHOODS,
+            "dispersion": DISPERSIONS,
+        }
         for key, allowed in choices.items():
             if getattr(self, key) not in allowed:
                 raise ValueError(f"CountConfig.{key}: expected one of {allowed}, got {getattr(self, key)!r}")
@@ -203,53 +212,44 @@ def expressed(counts: torch.Tensor, pad_to: int | None = None) -> tuple[torch.Te
 
 
 class CountAutoencoder(nn.Module):
-    """Encoder and decoder of one gene panel; row ``n_genes`` of the gene table is the padding."""
+    """What both architectures share: latent tokens, likelihood heads and the objective.
+
+    A subclass makes ``config.latent`` numbers per token out of counts (twice as many if Gaussian) and raw outputs per
+    gene out of tokens. The dispersions have one entry more than there are genes, as the published model has.
+    """
 
     def __init__(self, n_genes: int, config: CountConfig) -> None:
         super().__init__()
-        d, self.n_genes, self.config = config.width, n_genes, config
-        self.genes = nn.Embedding(n_genes + 1, d)
-        nn.init.normal_(self.genes.weight, std=config.gene_scale)
-        self.mix = nn.Linear(2 * d, d, bias=False) if config.embedding == "concatenate" else None
-        self.queries = nn.Parameter(torch.randn(config.tokens, d))
-        self.pool, self.unpool = (CrossAttentionBlock(d, config.cross_heads) for _ in range(2))
-        self.encoder = nn.Sequential(*[SelfAttentionBlock(d, config.heads) for _ in range(config.layers)])
-        self.decoder = nn.Sequential(*[SelfAttentionBlock(d, config.heads) for _ in range(config.layers)])
-        self.down = nn.Linear(d, config.latent * (2 if config.kl_weight else 1), bias=False)
-        self.up = nn.Linear(config.latent, d, bias=False)
-        gaussian, per_cell = config.likelihood == "gaussian", config.dispersion == "cell"
-        self.norm_out = _norm(d) if gaussian else nn.Identity()
-        self.head = nn.Linear(d, 2 if per_cell and not gaussian else 1)
-        self.log_dispersion = None if gaussian or per_cell else nn.Parameter(torch.ones(n_genes + 1))
+        self.n_genes, self.config = n_genes, config
+        self.gaussian = config.likelihood == "gaussian"
+        self.n_outputs = 2 if config.dispersion == "cell" and not self.gaussian else 1
+        shared = config.dispersion == "gene" and not self.gaussian
+        self.log_dispersion = nn.Parameter(torch.ones(n_genes + 1)) if shared else None
 
-    def pairs(self, genes: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
-        """Embed pairs: genes and counts (cells, length) -> (cells, length, width)."""
-        table, level = self.genes(genes), torch.log1p(values)[..., None]
-        return table * level if self.mix is None else self.mix(torch.cat([table, level.expand_as(table)], -1))
+    def summarise(self, counts: torch.Tensor) -> torch.Tensor:
+        """Map counts (cells, genes) to (cells, tokens, latent or twice that)."""
+        raise NotImplementedError
 
-    def encode(
-        self, genes: torch.Tensor, values: torch.Tensor, noise: torch.Tensor | None = None
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return latent tokens (cells, tokens, latent) of pairs (cells, length), and their KL from N(0, I), (cells,).
+    def outputs(self, z: torch.Tensor) -> torch.Tensor:
+        """Latent tokens -> raw outputs (cells, genes, 1 or 2)."""
+        raise NotImplementedError
+
+    def encode(self, counts: torch.Tensor, noise: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return latent tokens (cells, tokens, latent) of counts (cells, genes), and their KL from N(0, I), (cells,).
 
         With ``kl_weight`` above 0 they are the posterior means, moved by ``noise`` (standard normal, like the tokens)
         times the posterior's standard deviations. Else they are of zero mean and mean square 1, and the KL is zero.
         """
-        mask = genes < self.n_genes if self.config.masked else None
-        tokens = self.pool(self.queries[None], self.pairs(genes, values), mask)
-        z = self.down(self.encoder(tokens))
+        return self.place(self.summarise(counts), noise)
+
+    def place(self, z: torch.Tensor, noise: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+        """Put summaries on the sphere, or take them as Gaussian posteriors; as :meth:`encode`."""
         if not self.config.kl_weight:
             return on_sphere(z), z.new_zeros(len(z))
         mean, log_scale = z.chunk(2, -1)
         log_scale = log_scale.clamp(-7, 5)
         kl = 0.5 * (mean.square() + (2 * log_scale).exp() - 2 * log_scale - 1).sum((1, 2))
         return (mean if noise is None else mean + log_scale.exp() * noise), kl
-
-    def outputs(self, z: torch.Tensor, genes: torch.Tensor | None = None) -> torch.Tensor:
-        """Raw outputs (cells, queried genes, 1 or 2) for latent tokens; all genes in order of the panel by default."""
-        z = z if self.config.kl_weight else on_sphere(z)
-        query = self.genes.weight[: self.n_genes] if genes is None else self.genes(genes)
-        return self.head(self.norm_out(self.unpool(query[None], self.decoder(self.up(z)))))
 
     def decode(
         self, z: torch.Tensor, library: torch.Tensor, genes: torch.Tensor | None = None
@@ -260,8 +260,8 @@ class CountAutoencoder(nn.Module):
         of a gene does not depend on the company it is asked in. ``library`` (cells,) is the total over the panel. For
         the Gaussian likelihood: mean of the log-normalised value, and 1.
         """
-        out = self.outputs(z)
-        if self.config.likelihood == "gaussian":
+        out = self.outputs(z if self.config.kl_weight else on_sphere(z))
+        if self.gaussian:
             mean, dispersion = out[..., 0], torch.ones_like(out[..., 0])
         else:
             mean = library[:, None] * out[..., 0].softmax(-1)
@@ -274,15 +274,83 @@ class CountAutoencoder(nn.Module):
 
         ``counts`` and ``target`` (cells, genes) are the same unless a cell is split; the library is the target's.
         """
-        z, kl = self.encode(*expressed(counts), noise)
+        z, kl = self.encode(counts, noise)
         surprise = self.surprise(target, *self.decode(z, target.sum(1)))
         return {"reconstruction": surprise.mean(), "kl": self.config.kl_weight * kl.mean()}
 
     def surprise(self, counts: torch.Tensor, mean: torch.Tensor, dispersion: torch.Tensor) -> torch.Tensor:
         """Minus log-likelihood of counts (cells, genes), summed over genes, (cells,); a squared error if Gaussian."""
-        if self.config.likelihood == "gaussian":
+        if self.gaussian:
             return (log_normalised(counts) - mean).square().sum(1)
         return -log_negative_binomial(counts, mean, dispersion).sum(1)
+
+
+class SetAutoencoder(CountAutoencoder):
+    """The exchangeable autoencoder of one gene panel; row ``n_genes`` of the gene table is the padding."""
+
+    def __init__(self, n_genes: int, config: CountConfig) -> None:
+        super().__init__(n_genes, config)
+        d = config.width
+        self.genes = nn.Embedding(n_genes + 1, d)
+        nn.init.normal_(self.genes.weight, std=config.gene_scale)
+        self.mix = nn.Linear(2 * d, d, bias=False) if config.embedding == "concatenate" else None
+        self.queries = nn.Parameter(torch.randn(config.tokens, d))
+        self.pool, self.unpool = (CrossAttentionBlock(d, config.cross_heads) for _ in range(2))
+        self.encoder = nn.Sequential(*[SelfAttentionBlock(d, config.heads) for _ in range(config.layers)])
+        self.decoder = nn.Sequential(*[SelfAttentionBlock(d, config.heads) for _ in range(config.layers)])
+        self.down = nn.Linear(d, config.latent * (2 if config.kl_weight else 1), bias=False)
+        self.up = nn.Linear(config.latent, d, bias=False)
+        self.norm_out = _norm(d) if self.gaussian else nn.Identity()
+        self.head = nn.Linear(d, self.n_outputs)
+
+    def pairs(self, genes: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+        """Embed pairs: genes and counts (cells, length) -> (cells, length, width)."""
+        table, level = self.genes(genes), torch.log1p(values)[..., None]
+        return table * level if self.mix is None else self.mix(torch.cat([table, level.expand_as(table)], -1))
+
+    def pool_pairs(self, genes: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+        """Pairs (cells, length) in any order, padded with gene ``n_genes`` -> (cells, tokens, latent or twice that)."""
+        mask = genes < self.n_genes if self.config.masked else None
+        return self.down(self.encoder(self.pool(self.queries[None], self.pairs(genes, values), mask)))
+
+    def summarise(self, counts: torch.Tensor) -> torch.Tensor:
+        """Map counts (cells, genes) to (cells, tokens, latent or twice that), through the expressed genes alone."""
+        return self.pool_pairs(*expressed(counts))
+
+    def outputs(self, z: torch.Tensor, genes: torch.Tensor | None = None) -> torch.Tensor:
+        """Raw outputs (cells, queried genes, 1 or 2); all genes in order of the panel by default."""
+        query = self.genes.weight[: self.n_genes] if genes is None else self.genes(genes)
+        return self.head(self.norm_out(self.unpool(query[None], self.decoder(self.up(z)))))
+
+
+class MLPAutoencoder(CountAutoencoder):
+    """Two hidden layers each way with batch normalisation: no symmetry, genes have a fixed place (CFGen, scVI)."""
+
+    def __init__(self, n_genes: int, config: CountConfig) -> None:
+        super().__init__(n_genes, config)
+        hidden, flat = 8 * config.width, config.tokens * config.latent
+
+        def layers(*sizes: int) -> list[nn.Module]:
+            pairs = zip(sizes[:-1], sizes[1:], strict=True)
+            return [part for a, b in pairs for part in (nn.Linear(a, b), nn.BatchNorm1d(b), nn.ELU())]
+
+        self.encoder = nn.Sequential(
+            *layers(n_genes, hidden, hidden), nn.Linear(hidden, flat * (2 if config.kl_weight else 1))
+        )
+        self.decoder = nn.Sequential(*layers(flat, hidden, hidden), nn.Linear(hidden, n_genes * self.n_outputs))
+
+    def summarise(self, counts: torch.Tensor) -> torch.Tensor:
+        """Map counts (cells, genes) to (cells, tokens, latent or twice that)."""
+        return self.encoder(torch.log1p(counts)).unflatten(-1, (self.config.tokens, -1))
+
+    def outputs(self, z: torch.Tensor) -> torch.Tensor:
+        """Latent tokens -> raw outputs (cells, genes, 1 or 2)."""
+        return self.decoder(z.flatten(1)).unflatten(-1, (self.n_genes, -1))
+
+
+def build(n_genes: int, config: CountConfig) -> CountAutoencoder:
+    """Return a freshly initialised autoencoder of the configured architecture."""
+    return {"set": SetAutoencoder, "mlp": MLPAutoencoder}[config.architecture](n_genes, config)
 
 
 def on_sphere(z: torch.Tensor) -> torch.Tensor:

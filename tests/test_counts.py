@@ -11,7 +11,7 @@ from scipy import sparse, stats
 
 from scimf import counts
 from scimf.autoencode import choose_panel, fit_counts, panel_counts
-from scimf.counts import CountAutoencoder, CountConfig, expressed
+from scimf.counts import CountConfig, SetAutoencoder, expressed
 
 TINY = CountConfig(width=16, tokens=4, latent=4, layers=1, heads=2, cross_heads=1, batch_cells=32, steps=12)
 GENES = 30
@@ -25,7 +25,7 @@ def poisson(cells=6, seed=0):
 
 def model(seed=0, **changes):
     torch.manual_seed(seed)
-    return CountAutoencoder(GENES, replace(TINY, **changes)).eval()
+    return SetAutoencoder(GENES, replace(TINY, **changes)).eval()
 
 
 @pytest.fixture(scope="module")
@@ -38,8 +38,8 @@ def adata():
 def test_encoding_does_not_depend_on_the_order_of_pairs(embedding):
     encoder, (genes, values) = model(embedding=embedding), expressed(poisson())
     order = torch.randperm(genes.shape[1])
-    shuffled = encoder.encode(genes[:, order], values[:, order])[0]
-    assert (shuffled - encoder.encode(genes, values)[0]).abs().max() < 1e-5
+    shuffled = encoder.place(encoder.pool_pairs(genes[:, order], values[:, order]))[0]
+    assert (shuffled - encoder.encode(poisson())[0]).abs().max() < 1e-5
 
 
 def test_decoding_follows_the_order_of_queries():
@@ -58,7 +58,7 @@ def test_padding_changes_nothing_if_masked_and_something_if_not(embedding):
     changed = {}
     for masked in (True, False):
         encoder = model(embedding=embedding, masked=masked)
-        short, long = (encoder.encode(*expressed(x, pad_to))[0] for pad_to in (GENES, GENES + 200))
+        short, long = (encoder.place(encoder.pool_pairs(*expressed(x, pad_to)))[0] for pad_to in (GENES, GENES + 200))
         changed[masked] = float((short - long).detach().abs().max())
     assert changed[True] < 1e-5 < 1e-3 < changed[False]
 
@@ -86,21 +86,20 @@ def test_drawn_counts_have_the_mean_and_variance_of_the_negative_binomial():
 
 
 def test_tokens_lie_on_the_sphere_unless_they_are_gaussian():
-    pairs = expressed(poisson())
-    z, kl = model().encode(*pairs)
+    z, kl = model().encode(poisson())
     torch.testing.assert_close(z.mean(-1), torch.zeros(6, 4), atol=1e-5, rtol=0)
     torch.testing.assert_close(z.square().mean(-1), torch.ones(6, 4), atol=1e-4, rtol=0)
     assert (kl == 0).all()
     gaussian = model(kl_weight=0.01)
-    mean, kl = gaussian.encode(*pairs)
-    drawn, _ = gaussian.encode(*pairs, torch.ones(6, 4, 4))
+    mean, kl = gaussian.encode(poisson())
+    drawn, _ = gaussian.encode(poisson(), torch.ones(6, 4, 4))
     assert (kl > 0).all() and mean.square().mean(-1).sub(1).abs().max() > 0.01 and (drawn > mean).all()
 
 
 def test_kl_of_a_standard_normal_posterior_is_zero():
     gaussian = model(kl_weight=1.0)
     torch.nn.init.zeros_(gaussian.down.weight)
-    assert gaussian.encode(*expressed(poisson()))[1].abs().max() < 1e-6
+    assert gaussian.encode(poisson())[1].abs().max() < 1e-6
 
 
 @pytest.mark.parametrize(
@@ -109,7 +108,7 @@ def test_kl_of_a_standard_normal_posterior_is_zero():
 def test_the_formula_counts_the_parameters(name, genes, size):
     config = counts.published_size(name)
     with torch.device("meta"):
-        found = sum(p.numel() for p in CountAutoencoder(genes, config).parameters())
+        found = sum(p.numel() for p in SetAutoencoder(genes, config).parameters())
     assert found == counts.n_autoencoder_parameters(genes, config) and (not size or found == size)
 
 

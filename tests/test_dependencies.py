@@ -25,7 +25,7 @@ ROOMS = [
     ["generate"],
     ["baselines", "bridge"],
     ["peers"],
-    ["evaluate", "interpret"],
+    ["evaluate", "interpret", "realism"],
     ["ligands", "counterfactual", "fates", "verdict"],
     ["battery"],
     ["scoreboard", "judge"],
