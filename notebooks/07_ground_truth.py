@@ -292,7 +292,9 @@ run.expect("the additive form recovers edges better than an untrained model", au
 #
 # In `quorum`, B cells turn once there are enough A cells: the total counts, and densities differ by a factor of 25. A
 # softmax over cells sums to one, whatever their number, so it cannot know. The mass-aware form (`occupancy`) can, and
-# so can the additive one, whose message is multiplied by the density.
+# so can the additive one, whose message is multiplied by the density. **Which form to take:** the additive one first
+# (exact by sender, linear in cells, the best map above); `occupancy` where signals may saturate and all pairs of cells
+# are affordable; the published attention to compare with the paper.
 
 # %%
 adata, models = worlds["quorum"], fitted["quorum"]
@@ -426,9 +428,8 @@ run.save_figure(fig, "fig7d_do_cells_interact", data=answers.drop(columns=["reas
 #
 # ## What cannot be told
 #
-# The same function refuses data that cannot answer. The peer's simulation has one population, and its cells divide: a
-# late snapshot has more cells of the kinds that divide, which a model without growth can only explain by motion or by
-# hearing. Beside, what its authors print for held-out times, with growth modelled; notebook 6 has our scores on it.
+# The same function refuses data that cannot answer. The peer's simulation has one population, and its cells divide,
+# which a model without growth can only take for motion or hearing. Beside, its authors' held-out scores, with growth.
 
 # %%
 for name, adata in run.load(datasets).items():
@@ -478,8 +479,7 @@ enough
 # %% [markdown]
 # ## Exercise 7.3 · Five lines: move the gauge
 #
-# Take the true drift of `linear`, move $-\kappa x$ from heard to own, and show that the total does not change while the
-# error of the heard part does.
+# Move $-\kappa x$ of the true drift of `linear` from heard to own: the total stays, the error of the heard part does not.
 
 # %% tags=["solution"]
 own, heard = (np.asarray(worlds["linear"].obsm[f"drift_{part}"]) for part in ("own", "heard"))
