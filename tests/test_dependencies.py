@@ -15,7 +15,7 @@ ROOT = paths.ROOT
 ROOMS = [
     ["paths"],
     ["particles", "networks"],
-    ["datasets", "simulate"],
+    ["datasets", "simulate", "countworlds"],
     ["preprocess"],
     ["snapshots"],
     ["transport", "interactions", "sde", "counts", "flow"],
