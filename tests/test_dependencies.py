@@ -22,7 +22,7 @@ ROOMS = [
     ["fitted"],
     ["train", "optimise"],
     ["autoencode"],
-    ["generate"],
+    ["generate", "forecast"],
     ["baselines", "bridge"],
     ["peers"],
     ["evaluate", "interpret", "realism"],
