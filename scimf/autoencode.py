@@ -1,6 +1,7 @@
 """Counts to latent tokens and back, for AnnData: fit the autoencoder of ``scimf.counts``, encode, decode, draw."""
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -197,3 +198,34 @@ def fit_counts(
     options = {"identity": identity, "path": path, "progress": progress, "label": "counts", "on_step": on_step}
     history = optimise(model, losses, plan, seed=seed, **options)
     return FittedCounts(model, tuple(genes), seed, history)
+
+
+def fit_counts_many(
+    adata: "AnnData",
+    cells: np.ndarray | None = None,
+    *,
+    genes: Sequence[str],
+    configs: dict[str, CountConfig],
+    seeds: Iterable[int],
+    cache: Path | str,
+    device: str = "auto",
+    workers: int | None = None,
+) -> dict[tuple[str, int], FittedCounts]:
+    """Fit every configuration with every seed, side by side in single-threaded processes; finished fits are read.
+
+    Returns ``(name, seed) -> FittedCounts``; ``workers`` defaults to the number of cores, at most 8, and 1 on a GPU.
+    """
+    from joblib import Parallel, delayed
+
+    jobs = [(name, seed) for seed in seeds for name in configs]
+    on_gpu = device == "cuda" or (device == "auto" and torch.cuda.is_available())
+    workers = workers or (1 if on_gpu else min(8, os.cpu_count() or 1))
+    options = {"genes": list(genes), "device": device, "cache": cache, "progress": False}
+    run = Parallel(n_jobs=min(workers, len(jobs)))
+    run(delayed(_fit_quietly)(adata, cells, config=configs[name], seed=seed, **options) for name, seed in jobs)
+    return {(name, seed): fit_counts(adata, cells, config=configs[name], seed=seed, **options) for name, seed in jobs}
+
+
+def _fit_quietly(adata: "AnnData", cells: np.ndarray | None, **options) -> None:
+    torch.set_num_threads(1)  # two processes of one thread beat one process of two
+    fit_counts(adata, cells, **options)

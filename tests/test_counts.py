@@ -10,7 +10,7 @@ import torch
 from scipy import sparse, stats
 
 from scimf import counts
-from scimf.autoencode import choose_panel, fit_counts, panel_counts
+from scimf.autoencode import choose_panel, fit_counts, fit_counts_many, panel_counts
 from scimf.counts import CountConfig, SetAutoencoder, expressed
 
 TINY = CountConfig(width=16, tokens=4, latent=4, layers=1, heads=2, cross_heads=1, batch_cells=32, steps=12)
@@ -215,3 +215,12 @@ def test_impossible_settings_are_refused(settings, match):
     with pytest.raises(ValueError, match=match):
         CountConfig(**settings)
     assert CountConfig.from_dict(TINY.to_dict()) == TINY
+
+
+def test_many_fits_are_those_made_one_by_one(adata, tmp_path):
+    options = {"genes": list(adata.var_names), "cache": tmp_path}
+    configs = {"set": TINY, "plain": replace(TINY, architecture="mlp")}
+    many = fit_counts_many(adata, configs=configs, seeds=range(2), workers=2, **options)
+    assert set(many) == {(name, seed) for name in configs for seed in range(2)} and len(list(tmp_path.iterdir())) == 4
+    alone = fit_counts(adata, genes=list(adata.var_names), config=TINY, seed=1, progress=False)
+    assert many["set", 1].history == alone.history
