@@ -479,7 +479,7 @@ enough
 # %% [markdown]
 # ## Exercise 7.3 · Five lines: move the gauge
 #
-# Move $-\kappa x$ of the true drift of `linear` from heard to own: the total stays, the error of the heard part does not.
+# Move $-\kappa x$ of the true drift of `linear` from heard to own: the total stays, the heard part's error does not.
 
 # %% tags=["solution"]
 own, heard = (np.asarray(worlds["linear"].obsm[f"drift_{part}"]) for part in ("own", "heard"))
