@@ -285,8 +285,8 @@ run.expect("the additive form recovers edges better than an untrained model", au
 
 # %% [markdown]
 # The map is better than the split: edges are ranked and signed far above chance, while the strength of what is heard
-# is off by about half and too weak, late in the course more than early (`heard_early`). The mean drift of several
-# training seeds is closer, and so are fits to more cells (`paper`). **Read who and in which direction first.**
+# is off by about half and too weak, late in the course more than early (`heard_early`). In `paper`, with more cells, it
+# is closer, but the mean drift of five training seeds hardly more so. **Read who and in which direction first.**
 #
 # ## Does it matter how many there are?
 #

@@ -159,9 +159,15 @@ def split_error(fitted: "FittedCounts", counts: np.ndarray, *, seed: int = 0) ->
 
 def halves(counts: np.ndarray, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Two binomial halves of counts (cells, genes), the same for every model; cells with an empty half are left out."""
+    first, second, filled = _halves(counts, seed)
+    return first[filled], second[filled]
+
+
+def _halves(counts: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Both halves of every cell, and whether neither is empty, (cells,)."""
     parts = thin(torch.as_tensor(np.asarray(counts, np.float32)), torch.Generator().manual_seed(seed))
-    filled = (parts[0].sum(1) > 0) & (parts[1].sum(1) > 0)
-    return parts[0][filled].numpy(), parts[1][filled].numpy()
+    first, second = (part.numpy() for part in parts)
+    return first, second, (first.sum(1) > 0) & (second.sum(1) > 0)
 
 
 def _error(counts: np.ndarray, mean: np.ndarray, dispersion: np.ndarray) -> float:
@@ -186,7 +192,7 @@ def profile_error(
     labels
         Types of the training and test cells; every type of the test cells must have training cells.
     halve
-        Score the second half of each test cell, as :func:`split_error` does, with profiles of training halves.
+        Score the second half of each test cell, as :func:`split_error` does, with dispersions of training halves.
     """
     kinds = labels or (np.zeros(len(train), int), np.zeros(len(test), int))
     profiles = {k: train[kinds[0] == k].sum(0) + TINY for k in np.unique(kinds[0])}
@@ -195,10 +201,8 @@ def profile_error(
     rows = []
     for counts, kind in zip((train, test), kinds, strict=True):
         if halve:
-            parts = thin(torch.as_tensor(np.asarray(counts, np.float32)), torch.Generator().manual_seed(seed))
-            counts = parts[1].numpy()
-            kept = (parts[0].sum(1) > 0).numpy() & (counts.sum(1) > 0)
-            counts, kind = counts[kept], kind[kept]
+            _, half, filled = _halves(counts, seed)
+            counts, kind = half[filled], kind[filled]
         share = np.stack([profiles[k] / profiles[k].sum() for k in kind])
         rows.append((counts, counts.sum(1, keepdims=True) * share))
     dispersion = fit_dispersion(*rows[0])
