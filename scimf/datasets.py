@@ -69,8 +69,9 @@ def load(
     Returns
     -------
     AnnData
-        ``X`` (cells, columns); ``obs["time"]`` float64 in ``uns["scimf"]["time_unit"]``; ``obs["cell_type"]`` and
-        ``obs["population"]`` where known; provenance and warnings in ``uns["scimf"]``.
+        ``X`` (cells, columns); ``obs["time"]`` float64 in ``uns["scimf"]["time_unit"]``, except in the sets called
+        ``counts_...``, which are one snapshot each; ``obs["cell_type"]`` and ``obs["population"]`` where known;
+        provenance and warnings in ``uns["scimf"]``.
 
     Raises
     ------
@@ -276,6 +277,16 @@ def _read_mes_retinoic_acid(files: list[Path]) -> ad.AnnData:
     return adata
 
 
+def _read_labelled_counts(files: list[Path]) -> ad.AnnData:
+    with h5py.File(files[0]) as file:
+        counts, kinds = file["X"][:].astype(np.float32), file["Y"][:].astype(int)
+    genes = pd.DataFrame(index=[f"gene{k + 1}" for k in range(counts.shape[1])])
+    adata = ad.AnnData(sparse.csr_matrix(counts), var=genes)
+    adata.obs_names = [f"cell{i}" for i in range(adata.n_obs)]
+    adata.obs["cell_type"] = pd.Categorical([f"type {kind}" for kind in kinds])
+    return adata
+
+
 READERS: dict[str, Callable[[list[Path]], ad.AnnData]] = {
     "cite_hspc": _read_cite_hspc,
     "pbmc_activation": _read_pbmc_activation,
@@ -283,6 +294,7 @@ READERS: dict[str, Callable[[list[Path]], ad.AnnData]] = {
     "larry_clones": _read_larry_clones,
     "cardiomyocyte_qpcr": _read_cardiomyocyte_qpcr,
     "mes_retinoic_acid": _read_mes_retinoic_acid,
+    **dict.fromkeys(("counts_pbmc", "counts_kidney", "counts_worm_neuron"), _read_labelled_counts),
     "emt": lambda files: _read_labelled_csv(files, {0: 0.0, 1: 1 / 3, 2: 1.0, 3: 5.0}),  # days; 3 and 7 are pooled
     "cytobridge_sim": lambda files: _read_labelled_csv(files, {float(t): float(t) for t in range(5)}),
 }

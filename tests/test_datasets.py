@@ -4,6 +4,7 @@ import threading
 import time
 
 import anndata as ad
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
@@ -20,6 +21,9 @@ CELLS = {
     "cytobridge_sim": {0: 400, 1: 432, 2: 500, 3: 606, 4: 772},
     "cardiomyocyte_qpcr": {0: 231, 24: 166, 36: 93, 48: 211, 60: 122, 72: 258, 96: 456, 120: 359},
     "mes_retinoic_acid": {0: 282, 6: 335, 12: 285, 24: 291, 36: 334, 48: 277, 60: 273, 72: 235, 96: 137},
+    "counts_pbmc": 4271,  # one snapshot
+    "counts_kidney": 5685,
+    "counts_worm_neuron": 4186,
 }
 CONTENT = b"cells " * 1000
 
@@ -162,6 +166,14 @@ def test_panel_of_counts_is_transposed_and_its_stimulus_left_out(tmp_path):
     file.write_text("0\t0\t0\t6\n0\t0\t0\t1\n1\t3\t0\t2\n2\t1\t0\t7\n")
     adata = datasets.READERS["mes_retinoic_acid"]([file])
     assert adata.X.tolist() == [[3, 1], [0, 0], [2, 7]] and adata.obs["time"].tolist() == [0, 0, 6]
+
+
+def test_labelled_counts_have_types_and_no_time(tmp_path):
+    with h5py.File(tmp_path / "counts.h5", "w") as file:
+        file["X"], file["Y"] = np.array([[0, 2.0], [1, 0]]), np.array([3.0, 1.0])
+    adata = datasets.READERS["counts_pbmc"]([tmp_path / "counts.h5"])
+    assert adata.X.toarray().tolist() == [[0, 2], [1, 0]] and "time" not in adata.obs
+    assert adata.obs["cell_type"].tolist() == ["type 3", "type 1"]
 
 
 # --- names and options
@@ -379,10 +391,12 @@ def assert_round_trip(adata, folder):
     path = folder / "copy.h5ad"
     adata.write_h5ad(path)
     copy = ad.read_h5ad(path)
-    assert copy.obs["time"].dtype == np.float64
     pd.testing.assert_frame_equal(copy.obs, adata.obs)
     for key, value in adata.uns["scimf"].items():
         np.testing.assert_equal(copy.uns["scimf"][key], value) if key != "truth" else None
+    if "time" not in adata.obs:
+        return
+    assert copy.obs["time"].dtype == np.float64
     again = datasets.load(path)
     assert {k: again.uns["scimf"][k] for k in ("form", "time_unit", "title", "licence")} == {
         k: adata.uns["scimf"][k] for k in ("form", "time_unit", "title", "licence")
@@ -409,7 +423,10 @@ def test_real_data(name, options, tmp_path):
     adata = datasets.load(name, **options)
     entry, meta = datasets.registry()[name], adata.uns["scimf"]
     cells = {0: 400, 1: 442, 2: 530, 3: 690, 4: 969} if options.get("which") else CELLS[name]
-    assert adata.obs["time"].value_counts().to_dict() == cells
+    if isinstance(cells, dict):
+        assert adata.obs["time"].value_counts().to_dict() == cells
+    else:
+        assert adata.n_obs == cells and adata.obs["cell_type"].nunique() in (8, 10, 11)
     assert adata.obs_names.is_unique and adata.var_names.is_unique
     assert (meta["form"], meta["time_unit"]) == (entry["form"], entry["time_unit"])
     registered = {row["file"]: (row["url"], row["sha256"]) for row in entry["files"]}
@@ -418,6 +435,7 @@ def test_real_data(name, options, tmp_path):
         assert registered[file] == (url, digest) == (url, hashlib.sha256((paths.DATA / file).read_bytes()).hexdigest())
     columns = {"cite_hspc": 50, "pbmc_activation": 30, "reprogramming_cut": 1479, "larry_clones": 2481, "emt": 10}
     columns |= {"cardiomyocyte_qpcr": 96, "mes_retinoic_acid": 41}
+    columns |= {"counts_pbmc": 2000, "counts_kidney": 2000, "counts_worm_neuron": 13488}
     assert adata.n_vars == options.get("n_pcs", columns.get(name, 2))
     if name in ("reprogramming_cut", "larry_clones"):
         x = adata.X.toarray()
