@@ -34,6 +34,7 @@ class CountConfig:
     heads: int = 4  #: of the self-attention blocks
     cross_heads: int = 2  #: of the pooling and the unpooling block
     embedding: str = "product"  #: of a pair: "product", e_g log(1 + x), or "concatenate", a linear map of both
+    norm_pairs: bool = False  #: LayerNorm of the pairs before pooling, as published: of a product it leaves e_g alone
     gene_scale: float = 0.2  #: standard deviation of the gene embeddings at the start; 1 in the published code
     masked: bool = True  #: padding is not attended to; False: as in the published code
     likelihood: str = "negative_binomial"  #: or "gaussian", of log-normalised values: the ablation
@@ -92,7 +93,7 @@ PUBLISHED = {
 
 
 def published_size(name: str, **changes) -> CountConfig:
-    """Return settings at the size of a published model, with the published padding, embedding scale and step.
+    """Return settings at the size of a published model, with its norm of the pairs, padding, embedding scale and step.
 
     Raises
     ------
@@ -101,7 +102,7 @@ def published_size(name: str, **changes) -> CountConfig:
     """
     if name not in PUBLISHED:
         raise ValueError(f"name: expected one of {sorted(PUBLISHED)}, got {name!r}")
-    training = {"gene_scale": 1.0, "masked": False, "lr": 1e-3, "batch_cells": 128}
+    training = {"norm_pairs": True, "gene_scale": 1.0, "masked": False, "lr": 1e-3, "batch_cells": 128}
     return CountConfig(**(PUBLISHED[name] | training | changes))
 
 
@@ -113,7 +114,8 @@ def hidden_width(width: int) -> int:
 def n_autoencoder_parameters(n_genes: int, config: CountConfig) -> int:
     """Return the closed form for the negative-binomial model with product embedding and one dispersion per gene."""
     g, d, m, h = n_genes, config.width, config.tokens, hidden_width(config.width)
-    blocks = 2 * (4 * d * d + 3 * d * h + 6 * d) + 2 * config.layers * (4 * d * d + 3 * d * h + 4 * d)
+    norms = 12 * d if config.norm_pairs else 10 * d  # of the pooling and the unpooling block
+    blocks = 2 * (4 * d * d + 3 * d * h) + norms + 2 * config.layers * (4 * d * d + 3 * d * h + 4 * d)
     return (g + 1) * (d + 1) + m * d + blocks + 2 * d * config.latent + d + 1
 
 
@@ -163,12 +165,13 @@ class CrossAttentionBlock(nn.Module):
     r"""MCAB: :math:`F + \mathrm{MLP}(\mathrm{LN}(F))`, :math:`F = S + \mathrm{MHA}(\mathrm{LN}(S), \mathrm{LN}(X))`.
 
     With learned queries :math:`S` it pools a set, whatever its order; with one query per gene it answers in the order
-    it is asked.
+    it is asked. Without ``norm_context`` the context enters as it is, :math:`X` for :math:`\mathrm{LN}(X)`.
     """
 
-    def __init__(self, width: int, heads: int) -> None:
+    def __init__(self, width: int, heads: int, norm_context: bool = True) -> None:
         super().__init__()
-        self.norm_query, self.norm_context, self.norm_mlp = _norm(width), _norm(width), _norm(width)
+        self.norm_query, self.norm_mlp = _norm(width), _norm(width)
+        self.norm_context = _norm(width) if norm_context else nn.Identity()
         self.attention, self.mlp = Attention(width, heads), SwiGLU(width)
 
     def forward(self, query: torch.Tensor, context: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
@@ -293,7 +296,9 @@ class SetAutoencoder(CountAutoencoder):
         nn.init.normal_(self.genes.weight, std=config.gene_scale)
         self.mix = nn.Linear(2 * d, d, bias=False) if config.embedding == "concatenate" else None
         self.queries = nn.Parameter(torch.randn(config.tokens, d))
-        self.pool, self.unpool = (CrossAttentionBlock(d, config.cross_heads) for _ in range(2))
+        # The norm of e_g log(1 + x_g) is that of e_g: it would show which genes are expressed, not how much.
+        self.pool = CrossAttentionBlock(d, config.cross_heads, norm_context=config.norm_pairs)
+        self.unpool = CrossAttentionBlock(d, config.cross_heads)
         self.encoder = nn.Sequential(*[SelfAttentionBlock(d, config.heads) for _ in range(config.layers)])
         self.decoder = nn.Sequential(*[SelfAttentionBlock(d, config.heads) for _ in range(config.layers)])
         self.down = nn.Linear(d, config.latent * (2 if config.kl_weight else 1), bias=False)

@@ -132,7 +132,7 @@ def reconstruction_scores(
     of log-normalised values, across cells and across genes, for means and (``_drawn``) for drawn counts: published
     tables print the one by gene on drawn counts. ``zero_accuracy``: share of entries whose being zero is drawn right.
     """
-    real, found = _logged(counts), {"error": _error(counts, mean, dispersion)}
+    real, found = _logged(counts), {"error": nats(counts, mean, dispersion)}
     for suffix, guess in (("", _logged(mean)), ("_drawn", _logged(drawn))):
         found[f"correlation_by_gene{suffix}"] = _correlation(real, guess, 0)
         found[f"correlation_by_cell{suffix}"] = _correlation(real, guess, 1)
@@ -154,7 +154,7 @@ def split_error(fitted: "FittedCounts", counts: np.ndarray, *, seed: int = 0) ->
     """
     first, second = halves(counts, seed=seed)
     mean, dispersion = fitted.decode(fitted.encode(first), second.sum(1))
-    return _error(second, mean, dispersion)
+    return nats(second, mean, dispersion)
 
 
 def halves(counts: np.ndarray, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -170,7 +170,8 @@ def _halves(counts: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray, np.n
     return first, second, (first.sum(1) > 0) & (second.sum(1) > 0)
 
 
-def _error(counts: np.ndarray, mean: np.ndarray, dispersion: np.ndarray) -> float:
+def nats(counts: np.ndarray, mean: np.ndarray, dispersion: np.ndarray) -> float:
+    """Minus negative-binomial log-likelihood, summed over genes, mean over cells; (cells, genes), or broadcast."""
     values = (torch.as_tensor(np.array(v, np.float64)) for v in (counts, mean, dispersion))
     return float(-log_negative_binomial(*values).sum(1).mean())
 
@@ -206,7 +207,7 @@ def profile_error(
         share = np.stack([profiles[k] / profiles[k].sum() for k in kind])
         rows.append((counts, counts.sum(1, keepdims=True) * share))
     dispersion = fit_dispersion(*rows[0])
-    return _error(*rows[1], dispersion[None])
+    return nats(*rows[1], dispersion[None])
 
 
 def fit_dispersion(counts: np.ndarray, mean: np.ndarray, *, steps: int = 60) -> np.ndarray:  # (genes,)
@@ -221,3 +222,20 @@ def fit_dispersion(counts: np.ndarray, mean: np.ndarray, *, steps: int = 60) -> 
         if float((high - low).max()) < 1e-3:
             break
     return ((low + high) / 2).exp().numpy()
+
+
+# ------------------------------------------------------------------------------------------------------------ embedding
+
+
+def embedding_f1(features: np.ndarray, labels: np.ndarray, held: np.ndarray) -> float:
+    """Macro F1 of a logistic regression from frozen features (cells, dim) to labels, on the cells ``held`` (cells,).
+
+    Features are standardised and the regression is fitted on the other cells.
+    """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.metrics import f1_score
+    from sklearn.preprocessing import StandardScaler
+
+    scaled = StandardScaler().fit(features[~held]).transform(features)
+    classifier = LogisticRegression(max_iter=500, C=0.1).fit(scaled[~held], labels[~held])
+    return float(f1_score(labels[held], classifier.predict(scaled[held]), average="macro"))

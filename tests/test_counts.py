@@ -42,6 +42,15 @@ def test_encoding_does_not_depend_on_the_order_of_pairs(embedding):
     assert (shuffled - encoder.encode(poisson())[0]).abs().max() < 1e-5
 
 
+def test_published_norm_of_a_product_forgets_how_much_is_expressed():
+    x = poisson() + 1
+    cases = ((True, "product", True), (True, "concatenate", False), (False, "product", False))
+    for norm_pairs, embedding, forgets in cases:
+        encoder = model(norm_pairs=norm_pairs, embedding=embedding)
+        gap = (encoder.encode(x)[0] - encoder.encode(torch.ones_like(x))[0]).abs().max()
+        assert (gap < 1e-4) == forgets, (norm_pairs, embedding, float(gap))
+
+
 def test_decoding_follows_the_order_of_queries():
     decoder, z = model(), torch.randn(3, 4, 4)
     order = torch.randperm(GENES)
@@ -103,10 +112,11 @@ def test_kl_of_a_standard_normal_posterior_is_zero():
 
 
 @pytest.mark.parametrize(
-    ("name", "genes", "size"), [("dentate_gyrus", 17_002, 3_403_372), ("repository_default", 9, 0)]
+    ("name", "genes", "norm_pairs", "size"),
+    [("dentate_gyrus", 17_002, True, 3_403_372), ("repository_default", 9, True, 0), ("cd4", 9, False, 0)],
 )
-def test_the_formula_counts_the_parameters(name, genes, size):
-    config = counts.published_size(name)
+def test_the_formula_counts_the_parameters(name, genes, norm_pairs, size):
+    config = counts.published_size(name, norm_pairs=norm_pairs)
     with torch.device("meta"):
         found = sum(p.numel() for p in SetAutoencoder(genes, config).parameters())
     assert found == counts.n_autoencoder_parameters(genes, config) and (not size or found == size)

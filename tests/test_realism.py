@@ -90,3 +90,13 @@ def test_halves_are_the_same_for_everybody_and_leave_out_empty_ones():
     first, second = realism.halves(x, seed=1)
     assert len(first) == 20 and np.array_equal(first + second, x[:20])
     assert np.array_equal(realism.halves(x, seed=1)[0], first)
+
+
+def test_embedding_f1_is_of_held_out_cells_and_chance_without_signal():
+    rng = np.random.default_rng(0)
+    labels, held = np.repeat(["a", "b"], 200), np.arange(400) % 2 == 0
+    signal = (labels == "a")[:, None] * 4 + rng.standard_normal((400, 3))
+    assert realism.embedding_f1(signal, labels, held) > 0.95
+    assert abs(realism.embedding_f1(rng.standard_normal((400, 3)), labels, held) - 0.5) < 0.12
+    leaked = np.where(held, labels == "b", labels == "a")[:, None].astype(float)  # right in training, reversed later
+    assert realism.embedding_f1(leaked, labels, held) < 0.05
