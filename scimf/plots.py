@@ -245,3 +245,75 @@ def influence_map(
     ax.spines[:].set_visible(False)
     ax.tick_params(length=0)
     return ax
+
+
+def paths_in_time(ax: Axes, time: np.ndarray, paths: np.ndarray, *, ylabel: str) -> Axes:
+    """Thin lines of (points,) over time (steps,), ``paths`` (steps, points); start and end are marked."""
+    ax.plot(time, paths, color=PALETTE[0], lw=0.4, alpha=0.5)
+    for k, colour in ((0, "0.5"), (-1, PALETTE[1])):
+        ax.plot(np.full(paths.shape[1], time[k]), paths[k], "o", ms=2, color=colour, mec="none", zorder=3)
+    ax.set(xlabel="flow time t (0 noise, 1 data)", ylabel=ylabel)
+    return ax
+
+
+def dots_between(
+    ax: Axes, table: pd.DataFrame, *, xlabel: str, floor: float, ceiling: float, colours: Mapping[str, str]
+) -> Axes:
+    """Dots with intervals, one row per line of ``table`` (mean, and lo, hi where known), between two vertical lines.
+
+    Dashed: ``floor``, real against real. Dotted: ``ceiling``, what the autoencoder alone can do.
+    """
+    for k, (name, row) in enumerate(table[::-1].iterrows()):
+        if np.isfinite(row.get("lo", np.nan)):
+            ax.plot([row["lo"], row["hi"]], [k, k], color=colours[name], lw=1.5)
+        ax.plot(row["mean"], k, "o", ms=4.5, color=colours[name], mec="black", mew=0.3)
+    ax.axvline(floor, color="0.5", lw=0.9, ls="--", zorder=0, label="floor (real vs real)")
+    ax.axvline(ceiling, color="0.2", lw=0.9, ls=":", zorder=0, label="ceiling (reconstruction)")
+    ax.set(yticks=range(len(table)), yticklabels=table.index[::-1], xlabel=xlabel, ylim=(-0.6, len(table) - 0.4))
+    return ax
+
+
+def gene_curve(ax: Axes, mean: np.ndarray, values: Mapping[str, np.ndarray], *, ylabel: str, poisson: bool) -> Axes:
+    """One dot per gene against its mean count in real cells, (genes,); first entry grey, the next ones in colour.
+
+    ``poisson`` adds the variance of a Poisson count, which is its mean.
+    """
+    for (name, value), colour, marker in zip(values.items(), ("0.6", *PALETTE), ("o", "o", "^", "s"), strict=False):
+        ax.plot(mean, value, marker, ms=2.5, color=colour, mec="none", alpha=0.8, label=name)
+    if poisson:
+        ends = np.array([mean.min(), mean.max()])
+        ax.plot(ends, ends, color="0.3", lw=0.8, ls=":", label="Poisson")
+        ax.set_yscale("log")
+    ax.set(xscale="log", xlabel="mean count of the gene in real cells", ylabel=ylabel)
+    return ax
+
+
+def against_strength(
+    ax: Axes,
+    table: pd.DataFrame,
+    points: pd.Series,
+    *,
+    ylabel: str,
+    colours: Mapping[str, str],
+    floor: Mapping[float, float],
+) -> Axes:
+    """One line per method over an effect's strength, with intervals; ``floor`` by strength, dashed.
+
+    ``table``: index (strength, method), columns mean, and lo, hi where known; ``points``: single replicates, index
+    (strength, seed, method), drawn faintly. Methods are set apart a little.
+    """
+    strengths = sorted(table.index.get_level_values(0).unique())
+    step = (strengths[-1] - strengths[0] or 1) * 0.025
+    for k, (method, colour) in enumerate(colours.items()):
+        part, marker = table.xs(method, level=1).loc[strengths], "osD^v"[k % 5]
+        shift = (k - (len(colours) - 1) / 2) * step
+        single = points.xs(method, level=2)
+        at = single.index.get_level_values(0) + shift
+        ax.plot(at, single, marker, ms=3, color=colour, alpha=0.35, mec="none")
+        at = np.array(strengths) + shift
+        ax.plot(at, part["mean"], marker, ls="-", ms=4, lw=1, color=colour, label=method)
+        if "lo" in part:
+            ax.vlines(at, part["lo"], part["hi"], color=colour, lw=1)
+    ax.plot(strengths, [floor[s] for s in strengths], color="0.5", lw=0.9, ls="--", label="floor (real vs real)")
+    ax.set(xlabel="strength of the perturbations", ylabel=ylabel, xticks=strengths)
+    return ax

@@ -26,6 +26,7 @@ ROOMS = [
     ["baselines", "bridge"],
     ["peers"],
     ["evaluate", "interpret", "realism"],
+    ["priors"],
     ["ligands", "counterfactual", "fates", "verdict"],
     ["battery"],
     ["scoreboard", "judge"],

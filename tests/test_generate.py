@@ -110,3 +110,18 @@ def test_only_training_cells_are_touched(fitted, adata):
     changed.X[~train] = 7
     after = fit_flow(fitted.counts, changed, train, **options)
     assert before.history == after.history and before.library.seen == after.library.seen
+
+
+def test_without_conditions_cells_are_asked_for_by_number(fitted, adata):
+    blind = fit_flow(fitted.counts, adata, config=replace(FLOW, steps=20), progress=False)
+    cells = blind.sample(7, seed=1)
+    assert cells.shape == (7, GENES) and (cells.X.toarray().sum(1) > 0).all() and not cells.obs.shape[1]
+    assert blind.conditions.labels(adata.obs).shape == (adata.n_obs, 0)
+
+
+def test_conditions_learned_one_at_a_time_are_added(fitted, adata):
+    config = replace(FLOW, guidance="additive", steps=400)
+    added = fit_flow(fitted.counts, adata, conditions=["kind", "depth"], config=config, progress=False)
+    x = added.sample(pd.DataFrame({"kind": ["a"] * 60 + ["b"] * 60, "depth": ["low", "high"] * 60}), seed=1).X.toarray()
+    share = x[:, : GENES // 2].sum(1) / x.sum(1)
+    assert share[:60].mean() > 0.8 and share[60:].mean() < 0.2
