@@ -425,7 +425,7 @@ run.save_figure(fig, "fig9f_held_out_combination", data=combination)
 
 # %% [markdown]
 # **Figure 9f.** Held-out combination against the strength of the perturbations. Faint: worlds, each with its own
-# training seed; lines: their means, with 95 % intervals from three worlds on; dashed, the floor.
+# training seed; lines: their means, with 95 % intervals from three worlds on; dashed, the floor, one halving a world.
 
 # %%
 verdicts = {}
