@@ -80,7 +80,7 @@ def test_a_type_without_untreated_cells_is_refused_by_name():
 
 def test_a_right_prediction_of_a_combination_scores_as_the_floor_and_no_effect_does_not():
     rng = np.random.default_rng(0)
-    share = rng.dirichlet(np.ones(30))
+    share = rng.dirichlet(np.full(30, 5.0))
     fold = np.where(np.arange(30) < 10, 4.0, 1.0)
 
     def cells(treated, n=240):
