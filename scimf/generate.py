@@ -87,6 +87,7 @@ class LibrarySizes:
         for key, value in zip(map(tuple, labels.tolist()), log, strict=True):
             groups.setdefault(key, []).append(value)
         seen = {k: (float(np.mean(v)), float(np.std(v))) for k, v in groups.items() if len(v) >= ENOUGH}
+        seen[tuple(levels)] = (centre, float(log.std()))  # nothing is told: any training cell
         return cls(
             seen, tuple(np.append(part, 0.0) for part in parts), centre, float(np.std(log - centre - x @ effect))
         )
@@ -165,7 +166,7 @@ class FittedFlow:
         labels = self.conditions.labels(obs)
         z = self.latents(labels, seed=seed, **options)
         library = self.library.draw(labels, seed=seed) if library is None else np.asarray(library)
-        cells = self.counts.draw(z, library, seed=seed)
+        cells = self.counts.draw(z, library, seed=int(np.random.SeedSequence([seed, 1]).generate_state(1)[0]))
         for name in (name for name in self.conditions.values if name in obs):
             cells.obs[name] = pd.Categorical(obs[name].astype(str))
         cells.obsm["X_latent"] = z.reshape(len(z), -1).astype(np.float32)
