@@ -317,3 +317,18 @@ def against_strength(
     ax.plot(strengths, [floor[s] for s in strengths], color="0.5", lw=0.9, ls="--", label="floor (real vs real)")
     ax.set(xlabel="strength of the perturbations", ylabel=ylabel, xticks=strengths)
     return ax
+
+
+def mean_variance(ax: Axes, real: np.ndarray, predicted: np.ndarray, *, title: str, colour: str) -> Axes:
+    """Variance against mean of every gene, (genes, 2) each: real in grey, predicted on top; dashed, Poisson.
+
+    Logarithmic axes: a gene without any count, or without any variance, has no place on them and is left out.
+    """
+    ax.scatter(*real.T, s=7, color="0.7", linewidths=0, label="real", rasterized=True)
+    ax.scatter(*predicted.T, s=5, color=colour, linewidths=0, alpha=0.8, label="predicted", rasterized=True)
+    shown = real[:, 0][real[:, 0] > 0]
+    ends = [float(shown.min()), float(shown.max())]
+    ax.plot(ends, ends, color="0.3", lw=0.8, ls="--", zorder=0, label="Poisson")
+    ax.set(xscale="log", yscale="log", xlabel="mean (counts)", ylabel="variance (counts²)")
+    ax.set_title(title, loc="left")
+    return ax

@@ -24,7 +24,7 @@ ROOMS = [
     ["autoencode"],
     ["generate", "forecast"],
     ["baselines", "bridge"],
-    ["peers"],
+    ["peers", "rivals"],
     ["evaluate", "interpret", "realism"],
     ["priors"],
     ["ligands", "counterfactual", "fates", "verdict"],
