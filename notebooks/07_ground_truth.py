@@ -40,7 +40,7 @@ systems: list = [["linear", 96, 100], ["apart", 24, 100], ["morse", 24, 100], ["
 matrices: list = [2, 100, 100]  # random type matrices: how many, cells, optimiser steps
 lr_steps: int = 250  # optimiser steps on the gene network
 asked: list = [24, 50, 150]  # data sets that are asked whether cells interact: populations, cells, optimiser steps
-n_null: int = 2  # of these, data sets without interaction
+n_null: int = 1  # of these, data sets without interaction
 n_fooling: int = 1  # and of either system that should fool a naive test
 power: list = [[1.5], [50], [48], 1]  # strengths, cells, populations, data sets of each
 

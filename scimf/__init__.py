@@ -27,6 +27,10 @@ _WHERE = {
     "edges": "interpret",
     "do_cells_interact": "verdict",
     "what_if": "counterfactual",
+    "fit_counts": "autoencode",
+    "fit_flow": "generate",
+    "fit_latent_space": "forecast",
+    "forecast_counts": "forecast",
     "start_notebook": "notebook",
 }
 __all__ = sorted([*_WHERE, "__version__"])

@@ -1,5 +1,6 @@
 """Cells from noise: fit the latent flow to encoded cells, draw library sizes, and decode to counts."""
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -228,3 +229,22 @@ def fit_flow(
     options = {"identity": identity, "path": path, "progress": progress, "label": "flow", "on_step": on_step}
     history = optimise(model, losses, plan, seed=seed, **options)
     return FittedFlow(model, counts, known, library, mean, sd, seed, history)
+
+
+def fit_flow_many(jobs: Sequence[dict], *, cache: Path | str, workers: int | None = None) -> list[FittedFlow]:
+    """Fit several flows side by side in single-threaded processes; finished fits are read.
+
+    ``jobs`` are keywords of :func:`fit_flow`, the result is in their order; ``workers`` defaults to the number of
+    cores, at most 8, and 1 where the autoencoders are on a GPU.
+    """
+    from joblib import Parallel, delayed
+
+    on_gpu = any(job["counts"].device.type == "cuda" for job in jobs)
+    workers = workers or (1 if on_gpu else min(8, os.cpu_count() or 1))
+    Parallel(n_jobs=min(workers, len(jobs)))(delayed(_fit_quietly)(job, cache) for job in jobs)
+    return [fit_flow(**job, cache=cache, progress=False) for job in jobs]
+
+
+def _fit_quietly(job: dict, cache: Path | str) -> None:
+    torch.set_num_threads(1)  # two processes of one thread beat one process of two
+    fit_flow(**job, cache=cache, progress=False)
