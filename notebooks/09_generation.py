@@ -258,9 +258,9 @@ by_gene = {f"{what}, {name}": v for what, d in (("variance", variance), ("zeros"
 run.save_figure(fig, "fig9d_what_genes_do", data=pd.DataFrame({"mean": truth.mean(0)} | by_gene, index=list(genes)))
 
 # %% [markdown]
-# **Figure 9d.** One dot a gene, against its mean in real cells. The flow's genes follow the real ones, with somewhat
-# too many zeros. N(0, I) scatters more, yet its genes run along the same curves, far above the Poisson line: the
-# negative-binomial decoder sees to that with any latents. So a mean-variance curve that looks right is weak evidence.
+# **Figure 9d.** One dot a gene, against its mean in real cells. The flow's genes follow the real ones. N(0, I) scatters
+# more, yet its genes run along the same curves, far above the Poisson line: the negative-binomial decoder sees to that
+# with any latents. So a mean-variance curve that looks right is weak evidence.
 #
 # ## Real sets
 #
