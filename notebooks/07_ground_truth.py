@@ -36,10 +36,10 @@ n_seeds: int = 1  # training seeds of every fit
 n_populations: int = 24  # simulated populations; twice as many where it says so
 n_cells: int = 100  # simulated cells per population and time
 n_steps: int = 100  # optimiser steps of a fit
-systems: list = [["linear", 96, 100], ["apart", 24, 100], ["morse", 24, 100], ["quorum", 24, 100]]  # populations, cells
+systems: list = [["linear", 72, 100], ["apart", 24, 100], ["morse", 24, 100], ["quorum", 24, 100]]  # populations, cells
 matrices: list = [2, 100, 100]  # random type matrices: how many, cells, optimiser steps
 lr_steps: int = 250  # optimiser steps on the gene network
-asked: list = [24, 50, 150]  # data sets that are asked whether cells interact: populations, cells, optimiser steps
+asked: list = [24, 50, 100]  # data sets that are asked whether cells interact: populations, cells, optimiser steps
 n_null: int = 1  # of these, data sets without interaction
 n_fooling: int = 1  # and of either system that should fool a naive test
 power: list = [[1.5], [50], [48], 1]  # strengths, cells, populations, data sets of each
@@ -76,7 +76,7 @@ run
 # $\kappa\,(m_p - \bar m)$, and only if populations differ. It is what a cell hears *here*, less what it would hear on
 # average elsewhere (`heard_here`). Proportions that sum to one hide more: raising every sender's effect by the same
 # amount changes nothing but the own drift. Known densities, almost empty populations and many compositions bring that
-# back. And one state must be met in several populations, on the way: `linear` are 96 populations that overlap and are
+# back. And one state must be met in several populations, on the way: `linear` are many populations that overlap and are
 # measured while they move, `apart` are 24 that hardly overlap and come to rest.
 
 # %%
