@@ -196,9 +196,9 @@ remembered["below the truth"] = remembered["the counts it saw"] < remembered["th
 remembered.round(1)
 
 # %% [markdown]
-# Read the first column from the truth: what is below it is memory. Read the second the same way: nothing should get
-# below the truth there, and a larger latent does not help. (These models were trained in the usual way, on whole
-# counts; the ones below are trained on halves, too.)
+# Read the first column from the truth: what is below it is memory. Nothing should get below the truth in the second. In
+# `teach` the plain network with 16 numbers a token is far below the truth on the counts it saw, and no better than its
+# small sister on the others. (These models were trained in the usual way, on whole counts; those below on halves.)
 
 # %%
 run.record({f"simulated.truth.{k.replace(' ', '_')}": remembered.iloc[0][k] for k in remembered.columns[:2]})
