@@ -404,7 +404,7 @@ for name in real:
 #
 # The picture repeats, less kindly. The join is far ahead of inverse PCA, but its ceiling itself is far from the floor:
 # an autoencoder of a dozen counts a cell loses much of the cell. The **neighbour mixture** is level in energy distance
-# and zeros and **has the smaller errors in mean and variance per gene**: nothing modelled, nothing lost.
+# and zeros (ahead in `paper`) and **has the smaller errors in mean and variance per gene**: nothing is lost there.
 
 # %%
 needs, level = ["mes_retinoic_acid"], {key: value["mean"] for key, value in real_rows.items()}
