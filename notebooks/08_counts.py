@@ -36,7 +36,7 @@ n_seeds: int = 1  # training seeds
 n_cells: int = 1500  # simulated cells
 n_genes: int = 200  # genes of the simulation, and most variable genes of the real sets
 set_steps: int = 500  # optimiser steps of the set autoencoder
-plain_steps: int = 1000  # of the plain one, whose steps cost a tenth
+plain_steps: int = 1000  # of the plain one, whose steps cost a fraction
 memory_steps: int = 250  # of the small set autoencoders in the trial of memory; three times as many for the plain ones
 numbers: list = [4, 16]  # latent numbers per token in the trial of memory
 
@@ -287,7 +287,7 @@ run.record({f"simulated.gap_closed.{kind}": float(value) for kind, value in clos
 pd.Series(closed, name="share of the gap from the constant profile to the truth").round(3)
 
 # %% [markdown]
-# The plain network is as good or better at this size, and trains in a tenth of the time. What it cannot do is below.
+# The plain network is closer at this size, and trains in a fraction of the time. What it cannot do is below.
 # Whoever needs nothing but a small error on a fixed list of genes should take the plain one.
 #
 # ## Why counts? The negative binomial against a Gaussian
@@ -443,7 +443,7 @@ print(f"two halves of one cell: {same:.2f}; two cells of one type: {np.mean(pair
 # ## What you have now
 #
 # - an encoder that does not know the order of genes, and a decoder that can be asked about any of them, both checked;
-# - an error that memory cannot improve, and four models on its scale, one of them the truth;
+# - an error that memory cannot improve, with profiles, networks and the truth on one scale;
 # - one caveat: a plain network of the same latent size is at least as close and much cheaper here. The set earns its
 #   price where panels differ, not on a fixed list of genes.
 

@@ -306,8 +306,8 @@ run.save_figure(fig, "fig10c_mean_and_variance", data=pd.DataFrame(frame, index=
 
 # %% [markdown]
 # **Figure 10c.** Variance against mean of every gene, real in grey. Counts lie above the dashed Poisson line, more so
-# the larger the mean. Every method keeps to the curve: a gene that is too low slides *along* it. The curve alone
-# separates little; errors gene by gene (figures 10a, 10b) do.
+# the larger the mean. All but the rounded one keep to the curve: a gene that is too low slides *along* it. The
+# curve alone separates little; errors gene by gene (figures 10a, 10b) do.
 #
 # ## Marker genes
 #

@@ -66,7 +66,8 @@ class LibrarySizes:
 
     A combination with at least ``ENOUGH`` training cells has its own mean and standard deviation of
     :math:`\log L`. Any other one, unseen combinations included, has the sum of the effects of its conditions (least
-    squares over all training cells) and the spread around it; what is not told has no effect.
+    squares over all training cells) and the spread around it. What is not told has no effect; if nothing is told, mean
+    and spread are those of all training cells.
     """
 
     seen: dict[tuple[int, ...], tuple[float, float]]
