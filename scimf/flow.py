@@ -31,7 +31,7 @@ class FlowConfig:
     drop: float = 0.1  #: probability that a cell's conditions are not told; 0.8 in the published YAML
     batch_cells: int = 128
     steps: int = 3000
-    lr: float = 5e-4  #: largest step size; warm-up over a tenth of the steps, then cosine to a tenth
+    lr: float = 2e-3  #: largest step size; warm-up over a tenth of the steps, then cosine to a tenth
     average: float = 0.999  #: decay of the running mean of the weights, which is what samples
     clip: float = 10.0
 

@@ -11,6 +11,7 @@ import pandas as pd
 import torch
 
 from scimf.autoencode import FittedCounts, panel_counts
+from scimf.counts import thin
 from scimf.flow import DiffusionTransformer, FlowConfig, flow_loss, guided, integrate
 from scimf.optimise import Plan, identity_of, optimise
 
@@ -104,6 +105,18 @@ class LibrarySizes:
         return np.maximum(1, np.round(np.exp(stats[:, 0] + stats[:, 1] * noise)))
 
 
+def encode_as_trained(counts: FittedCounts, matrix: np.ndarray, *, seed: int = 0) -> np.ndarray:
+    """Latents (cells, tokens, latent) of counts (cells, genes), seen as in training: whole, or a random half of each.
+
+    An autoencoder that was trained on halves has never met a cell at its full depth. Latents of a half also hold the
+    noise of a half only, and what is decoded from them is meant for another half: noise is not counted twice.
+    """
+    if counts.config.split:
+        half = thin(torch.as_tensor(matrix), torch.Generator().manual_seed(seed))[0].numpy()
+        matrix = np.where(half.sum(1, keepdims=True) > 0, half, matrix)  # a cell of one count may have an empty half
+    return counts.encode(matrix)
+
+
 @dataclass
 class FittedFlow:
     """A latent flow, the autoencoder it draws for, and the training statistics that go with it."""
@@ -187,7 +200,7 @@ def fit_flow(
     progress: bool = True,
     on_step: Callable[[int, dict[str, float]], None] | None = None,
 ) -> FittedFlow:
-    """Encode the training cells once and fit the flow to their latents, standardised per token and dimension.
+    """Encode the training cells once (:func:`encode_as_trained`), and fit the flow to their standardised latents.
 
     Parameters
     ----------
@@ -205,7 +218,7 @@ def fit_flow(
     known = Conditions.of(seen.obs, conditions)
     labels = known.labels(seen.obs)
     matrix = panel_counts(seen, counts.genes)
-    latent = counts.encode(matrix)
+    latent = encode_as_trained(counts, matrix, seed=seed)
     mean, sd = latent.mean(0), latent.std(0).clip(1e-6)
     library = LibrarySizes.of(matrix.sum(1), labels, known.levels)
     torch.manual_seed(seed)

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from scimf.autoencode import FittedCounts, panel_counts
-from scimf.generate import FittedFlow
+from scimf.generate import FittedFlow, encode_as_trained
 from scimf.realism import frechet, log_pca
 from scimf.transport import energy_distance
 
@@ -54,18 +54,25 @@ def sample_prior(
 
 def reconstruct(fitted: FittedCounts, counts: np.ndarray, *, seed: int = 0) -> np.ndarray:  # (cells, genes)
     """Encode ``counts`` (cells, genes), decode at their own totals and draw counts: the ceiling of the autoencoder."""
-    return fitted.draw(fitted.encode(counts), counts.sum(1), seed=seed).X.toarray()
+    return fitted.draw(encode_as_trained(fitted, counts, seed=seed), counts.sum(1), seed=seed).X.toarray()
 
 
 def generation_samples(
-    flow: FittedFlow, test: "AnnData", *, plain: FittedFlow | None = None, seed: int = 0
+    flow: FittedFlow,
+    test: "AnnData",
+    *,
+    train: "AnnData | None" = None,
+    others: Mapping[str, FittedFlow] | None = None,
+    seed: int = 0,
 ) -> dict[str, np.ndarray]:
     """Rows of a generation table, as counts (test cells, genes) by name.
 
-    ``reconstruction``; ``flow``, told the conditions of the test cells; ``flow_unconditional``, told nothing (absent
-    if there are no conditions); ``fitted_gaussian`` and ``standard_normal`` in place of the flow. For a flow ``plain``
-    of another autoencoder of the same panel, ``plain_reconstruction`` and ``plain_flow``. Generated cells of all rows
-    have the same library sizes, drawn for the conditions of the test cells.
+    ``reconstruction`` of the test cells; ``perfect_flow``, reconstructions of as many of the ``train`` cells if these
+    are given: their latents are what a flow learns, so it cannot be asked for more; ``flow``, told the conditions of
+    the test cells; ``flow_unconditional``, told nothing (absent if there are no conditions); ``fitted_gaussian`` and
+    ``standard_normal`` in place of the flow. For each of ``others``, flows of other autoencoders of the same panel,
+    ``<name>_reconstruction`` and ``<name>_flow``. Generated cells of all rows have the same library sizes, drawn for
+    the conditions of the test cells.
     """
     real = panel_counts(test, flow.counts.genes)
     labels = flow.conditions.labels(test.obs)
@@ -76,9 +83,12 @@ def generation_samples(
     for name, prior in (("fitted_gaussian", gaussian_prior), ("standard_normal", standard_prior)):
         cells[name] = sample_prior(flow, test.obs, prior=prior, **options)
     found = {"reconstruction": reconstruct(flow.counts, real, seed=seed)}
-    if plain is not None:
-        found["plain_reconstruction"] = reconstruct(plain.counts, real, seed=seed)
-        cells["plain_flow"] = plain.sample(test.obs, **options)
+    if train is not None:
+        some = np.random.default_rng([seed, 2]).permutation(train.n_obs)[: test.n_obs]
+        found["perfect_flow"] = reconstruct(flow.counts, panel_counts(train[some], flow.counts.genes), seed=seed)
+    for name, other in (others or {}).items():
+        found[f"{name}_reconstruction"] = reconstruct(other.counts, real, seed=seed)
+        cells[f"{name}_flow"] = other.sample(test.obs, **options)
     return found | {name: part.X.toarray() for name, part in cells.items()}
 
 

@@ -24,7 +24,7 @@ ROOMS = [
     ["autoencode"],
     ["generate", "forecast"],
     ["baselines", "bridge"],
-    ["peers", "rivals"],
+    ["peers", "rivals", "scvi_peer"],
     ["evaluate", "interpret", "realism"],
     ["priors"],
     ["ligands", "counterfactual", "fates", "verdict"],
@@ -37,7 +37,7 @@ ROOMS = [
 ]
 RANK = {room: rank for rank, rooms in enumerate(ROOMS) for room in rooms}
 MODULES = sorted(p.stem for p in (ROOT / "scimf").glob("*.py") if p.stem != "__init__")
-IMPORTED_AS = {"pot": "ot", "scikit-learn": "sklearn", "pytest-xdist": "xdist"}
+IMPORTED_AS = {"pot": "ot", "scikit-learn": "sklearn", "pytest-xdist": "xdist", "scvi-tools": "scvi"}
 
 
 def plain(requirement):
@@ -108,7 +108,7 @@ def test_nothing_undeclared_is_imported(project, folder):
     extras = project["optional-dependencies"]
     allowed = modules(project["dependencies"]) | set(sys.stdlib_module_names) | {"scimf"}
     for path in sorted((ROOT / folder).glob("*.py")):
-        extra = {"execute": "notebooks", "publish": "notebooks"}.get(path.stem)
+        extra = {"execute": "notebooks", "publish": "notebooks", "scvi_peer": "scvi"}.get(path.stem)
         mine = modules(extras["notebooks"] + extras["dev"]) if folder == "tests" else modules(extras.get(extra, []))
         optional = modules(extras["interop"])
         unknown = imports(path)[0] - allowed - mine - optional

@@ -10,7 +10,7 @@ import pytest
 from scimf.autoencode import fit_counts
 from scimf.counts import CountConfig
 from scimf.flow import FlowConfig
-from scimf.generate import Conditions, LibrarySizes, fit_flow, fit_flow_many
+from scimf.generate import Conditions, LibrarySizes, encode_as_trained, fit_flow, fit_flow_many
 
 GENES = 24
 COUNTS = CountConfig(width=16, tokens=2, latent=4, layers=1, heads=2, cross_heads=1, batch_cells=64, steps=150, lr=1e-2)
@@ -132,3 +132,21 @@ def test_flows_fitted_side_by_side_are_those_fitted_alone(fitted, adata, tmp_pat
     both = fit_flow_many(jobs, cache=tmp_path, workers=2)
     alone = [fit_flow(**job, progress=False) for job in jobs]
     assert [f.history for f in both] == [f.history for f in alone] and both[0].history != both[1].history
+
+
+def test_cells_are_encoded_at_the_depth_of_training(fitted):
+    seen = []
+
+    class Recorder:
+        def __init__(self, split):
+            self.config = CountConfig(split=split)
+
+        def encode(self, matrix):
+            seen.append(matrix)
+
+    counts = np.random.default_rng(0).poisson(20, (300, 8)).astype(np.float32)
+    counts[0], counts[0, 3] = 0, 1  # one molecule: half of its halves are empty
+    for split in (False, True):
+        encode_as_trained(Recorder(split), counts, seed=1)
+    assert np.array_equal(seen[0], counts)
+    assert (seen[1] <= counts).all() and abs(seen[1].sum() / counts.sum() - 0.5) < 0.01 and seen[1].sum(1).all()

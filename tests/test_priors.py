@@ -51,7 +51,9 @@ def test_every_row_has_as_many_cells_as_the_test_set(flow, adata):
     rows = priors.generation_samples(flow, adata[:30], seed=3)
     assert list(rows) == ["reconstruction", "flow", "flow_unconditional", "fitted_gaussian", "standard_normal"]
     assert {part.shape for part in rows.values()} == {(30, GENES)}
-    assert {"plain_reconstruction", "plain_flow"} <= set(priors.generation_samples(flow, adata[:30], plain=flow))
+    more = priors.generation_samples(flow, adata[:30], train=adata[30:], others={"plain": flow}, seed=3)
+    assert set(more) - set(rows) == {"perfect_flow", "plain_reconstruction", "plain_flow"}
+    assert np.array_equal(more["plain_flow"], rows["flow"]) and more["perfect_flow"].shape == (30, GENES)
     blind = fit_flow(flow.counts, adata, config=FLOW, progress=False)
     assert "flow_unconditional" not in priors.generation_samples(blind, adata[:30])
 

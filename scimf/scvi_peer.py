@@ -1,0 +1,102 @@
+"""scVI at its ordinary size (scvi-tools; Lopez 2018), behind the two calls by which an autoencoder is scored here.
+
+An extra, for it brings a training framework that nothing else here needs: :data:`RECIPE`. It changes no pinned package.
+"""
+
+import logging
+import os
+from dataclasses import dataclass
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from scimf.autoencode import panel_counts
+from scimf.counts import thin
+from scimf.optimise import identity_of
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+RECIPE = 'pip install -c constraints.txt -e ".[scvi]"'
+ORDINARY = {"n_latent": 10, "n_hidden": 128, "n_layers": 1, "gene_likelihood": "nb"}  #: the package's defaults, with NB
+
+
+@dataclass
+class FittedScvi:
+    """A fitted scVI; ``n`` is the number of cells below."""
+
+    module: torch.nn.Module
+    seed: int
+
+    @torch.no_grad()
+    def encode(self, counts: np.ndarray) -> np.ndarray:  # (n, n_latent)
+        """Mean of the approximate posterior, given counts (n, genes)."""
+        x = torch.as_tensor(np.asarray(counts, np.float32))
+        return self.module.inference(x, torch.zeros(len(x), 1))["qz"].loc.numpy()
+
+    @torch.no_grad()
+    def decode(self, z: np.ndarray, library: np.ndarray) -> tuple[np.ndarray, np.ndarray]:  # (n, genes), (n, genes)
+        """Mean and dispersion of the counts; ``z`` (n, n_latent), ``library`` (n,)."""
+        total = torch.as_tensor(np.asarray(library, np.float32))[:, None]
+        z = torch.as_tensor(np.asarray(z, np.float32))
+        px = self.module.generative(z=z, library=total.log(), batch_index=torch.zeros(len(z), 1))["px"]
+        return px.mu.numpy(), px.theta.expand_as(px.mu).numpy()
+
+
+def fit_scvi(
+    adata: "AnnData",
+    cells: np.ndarray,
+    *,
+    seed: int = 0,
+    max_epochs: int = 400,
+    cache: Path | str | None = None,
+) -> FittedScvi:
+    """Fit scVI to the raw counts of the cells selected by ``cells`` (cells,), all genes of ``adata``.
+
+    It is given both binomial halves of every training cell as cells, so that it has seen the depth at which a
+    count-split score will ask it, and stops early on a tenth of them. ``cache`` is a folder for finished fits, named
+    by the hash of counts, settings and seed.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        If scvi-tools is not installed, with :data:`RECIPE`.
+    ValueError
+        As :func:`scimf.autoencode.panel_counts`.
+    """
+    require_scvi()
+    import anndata as ad
+    from scvi import settings
+    from scvi.model import SCVI
+
+    halves = thin(torch.as_tensor(panel_counts(adata[cells])), torch.Generator().manual_seed(seed))
+    x = torch.cat([half[half.sum(1) > 0] for half in halves]).numpy()
+    for name in ("lightning.pytorch", "lightning.fabric"):  # advertisements and devices it did not find
+        logging.getLogger(name).setLevel(logging.WARNING)
+    settings.seed = seed
+    given = ad.AnnData(x)
+    SCVI.setup_anndata(given)
+    model = SCVI(given, **ORDINARY)
+    identity = identity_of([x], [ORDINARY, seed, max_epochs, version("scvi-tools")], ["scvi_peer"])
+    path = None if cache is None else Path(cache) / f"scvi_{identity}.pt"
+    if path is not None and path.exists():
+        model.module.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    else:
+        quiet = {"enable_progress_bar": False, "logger": False, "enable_checkpointing": False}
+        model.train(max_epochs=max_epochs, early_stopping=True, accelerator="cpu", **quiet)
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            aside = path.with_suffix(f".{os.getpid()}.partial")
+            torch.save(model.module.state_dict(), aside)
+            os.replace(aside, path)
+    return FittedScvi(model.module.cpu().eval(), seed)
+
+
+def require_scvi() -> None:
+    """Raise ``ModuleNotFoundError``, with :data:`RECIPE`, if scvi-tools is not installed."""
+    if find_spec("scvi") is None:
+        raise ModuleNotFoundError(f"scvi-tools is not installed, and the rows of scVI were asked for: {RECIPE}")
