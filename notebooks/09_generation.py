@@ -147,7 +147,7 @@ run.expect("at equal cost, Heun is closer than Euler from 8 evaluations on", err
 
 # %%
 small_flow = FlowConfig(steps=flow_steps, width=flow_size[0], blocks=flow_size[1])
-as_set = {"steps": ae_steps, "tokens": tokens}
+as_set = {"steps": ae_steps, "tokens": tokens, "lr": 8e-3}
 as_plain = as_set | {"architecture": "mlp", "lr": 1e-3, "batch_cells": 128}
 autoencoders = {"set": CountConfig(**as_set, split=True), "plain": CountConfig(**as_plain, split=True)}
 autoencoders |= {"set_whole": CountConfig(**as_set), "plain_whole": CountConfig(**as_plain)}
