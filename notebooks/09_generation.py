@@ -242,10 +242,10 @@ run.save_figure(fig, "fig9b_simulated_scores", data=mean)
 # %% [markdown]
 # **Figure 9b.** Floor dashed (as many training cells, never beaten but by luck), reconstruction by the **set**
 # autoencoder dotted; rows without another name are of the set autoencoder on halves. What separates the flow from the
-# two priors without training is what it has learned; in `teach` half of its distance above the floor is the
-# autoencoder's and half its own. **Here halves do not pay**: with whole counts both flows are closer, and the plain
-# autoencoder on halves, whose reconstructions are good, has the worst flow. A good ceiling is necessary, not
-# sufficient: the flow must be able to learn the latents, and the decoder to bear its errors.
+# two priors without training is what it has learned; in `teach` more than half of its distance above the floor is the
+# autoencoder's. **Here halves do not pay**: on whole counts the set autoencoder's flow is as close, and the plain one's
+# far closer. On halves, with good reconstructions, the plain one has the worst flow of all: a good ceiling is not
+# sufficient, the flow must be able to learn the latents, and the decoder to bear its errors.
 
 # %%
 value = mean["frechet"]
