@@ -134,7 +134,7 @@ def test_flows_fitted_side_by_side_are_those_fitted_alone(fitted, adata, tmp_pat
     assert [f.history for f in both] == [f.history for f in alone] and both[0].history != both[1].history
 
 
-def test_cells_are_encoded_at_the_depth_of_training(fitted):
+def test_cells_are_encoded_at_the_depth_of_training():
     seen = []
 
     class Recorder:
@@ -145,7 +145,7 @@ def test_cells_are_encoded_at_the_depth_of_training(fitted):
             seen.append(matrix)
 
     counts = np.random.default_rng(0).poisson(20, (300, 8)).astype(np.float32)
-    counts[0], counts[0, 3] = 0, 1  # one molecule: half of its halves are empty
+    counts[:30], counts[:30, 3] = 0, 1  # one molecule: half of these have an empty half
     for split in (False, True):
         encode_as_trained(Recorder(split), counts, seed=1)
     assert np.array_equal(seen[0], counts)
