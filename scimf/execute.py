@@ -142,13 +142,13 @@ def _brief(error: Exception) -> str:
 
 def data() -> None:
     """Fetch every registered data set into the cache, or check the files that are there."""
-    from scimf import datasets
+    from scimf import registry
 
     missing = []
-    for name in datasets.registry():
+    for name in registry.entries():
         try:
-            say(f"{name}: {len(datasets.fetch(name))} files")
-        except datasets.DataUnavailable as reason:
+            say(f"{name}: {len(registry.fetch(name))} files")
+        except registry.DataUnavailable as reason:
             missing.append(str(reason))
     if missing:
         raise Refused("\n".join(missing))

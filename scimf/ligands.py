@@ -21,7 +21,7 @@ import torch
 from scipy.stats import false_discovery_control
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from scimf import datasets
+from scimf import registry
 from scimf.fitted import FittedSDE
 from scimf.snapshots import KEY, contexts
 
@@ -55,12 +55,12 @@ def load_pairs(name: str = "cellphonedb", genes: Iterable[str] = ()) -> pd.DataF
     Raises
     ------
     ValueError
-        If ``name`` is not a table of pairs; see also :func:`scimf.datasets.fetch`.
+        If ``name`` is not a table of pairs; see also :func:`scimf.registry.fetch`.
     """
-    tables = [key for key, entry in datasets.registry().items() if entry["form"] == "pairs"]
+    tables = [key for key, entry in registry.entries().items() if entry["form"] == "pairs"]
     if name not in tables:
         raise ValueError(f"{name!r} is not a table of ligand-receptor pairs, expected one of {tables}")
-    table = pd.read_csv(datasets.fetch(name)[0], index_col=0, dtype=str, keep_default_na=False)
+    table = pd.read_csv(registry.fetch(name)[0], index_col=0, dtype=str, keep_default_na=False)
     genes = list(genes)
     known = {gene.lower(): gene for gene in reversed(genes)} | {gene: gene for gene in genes}
 

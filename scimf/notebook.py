@@ -252,13 +252,13 @@ class Run:
         dict
             Name -> AnnData, without the skipped ones.
         """
-        from scimf import datasets
+        from scimf import datasets, registry
 
         loaded = {}
         for name in names:
             try:
                 adata = datasets.load(name, **(options | dict((each or {}).get(name, {}))))
-            except datasets.DataUnavailable as reason:
+            except registry.DataUnavailable as reason:
                 self._skip(name, reason)
                 continue
             self._skipped.pop(name, None)
@@ -272,14 +272,14 @@ class Run:
 
     def load_pairs(self, name: str, genes: Iterable[str]):
         """Ligand-receptor pairs among ``genes``, as :func:`scimf.ligands.load_pairs`; None, and said, if skipped."""
-        from scimf import datasets, ligands
+        from scimf import ligands, registry
 
         try:
             pairs = ligands.load_pairs(name, genes)
-        except datasets.DataUnavailable as reason:
+        except registry.DataUnavailable as reason:
             return self._skip(name, reason)
         self._skipped.pop(name, None)
-        self._inputs |= {row["file"]: f"sha256:{row['sha256']}" for row in datasets.registry()[name]["files"]}
+        self._inputs |= {row["file"]: f"sha256:{row['sha256']}" for row in registry.entries()[name]["files"]}
         return pairs
 
     def input(self, path: str | Path) -> Path:

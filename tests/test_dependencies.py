@@ -15,7 +15,10 @@ ROOT = paths.ROOT
 ROOMS = [
     ["paths"],
     ["particles", "networks"],
-    ["datasets", "simulate", "countworlds"],
+    ["registry"],
+    ["ownfile"],
+    ["readers", "simulate", "countworlds"],
+    ["datasets"],
     ["preprocess"],
     ["snapshots"],
     ["transport", "interactions", "sde", "counts", "flow"],

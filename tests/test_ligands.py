@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from scimf import datasets, paths
+from scimf import datasets, paths, registry
 from scimf.interpret import untrained
 from scimf.ligands import (
     STEP,
@@ -221,9 +221,7 @@ def table(tmp_path, monkeypatch):
     text += "2,CDH1,CDH1,CDH,Cell-Cell Contact\n3,NAN,IL6R,nan,Secreted Signaling\n4,Il6,IL6R,nan,Secreted Signaling\n"
     (tmp_path / "pairs.csv").write_text(text)
     row = {"file": "pairs.csv", "url": "https://nowhere", "sha256": hashlib.sha256(text.encode()).hexdigest()}
-    monkeypatch.setattr(
-        datasets, "registry", lambda: {"toy": {"form": "pairs", "files": [row]}, "emt": {"form": "pcs"}}
-    )
+    monkeypatch.setattr(registry, "entries", lambda: {"toy": {"form": "pairs", "files": [row]}, "emt": {"form": "pcs"}})
     monkeypatch.setattr(paths, "DATA", tmp_path)
 
 
@@ -249,7 +247,7 @@ def test_other_names_are_refused(table):
     ("cellchatdb_mouse", "larry_clones", 107),
 ])  # fmt: skip
 def test_real_tables(name, genes, n):
-    if not (datasets.available(name) and datasets.available(genes)):
+    if not (registry.available(name) and registry.available(genes)):
         pytest.skip(f"{name} or {genes} is not in the cache")
     names = datasets.load(genes).var_names
     pairs = load_pairs(name, names)
@@ -259,5 +257,5 @@ def test_real_tables(name, genes, n):
 
 def test_zebrafish_and_human_tables_are_read():
     for name in ("cellchatdb_zebrafish", "cellchatdb_human"):
-        if datasets.available(name):
+        if registry.available(name):
             assert len(load_pairs(name, ["wnt5a", "fzd1"])) == 1

@@ -177,16 +177,15 @@ def test_claims_are_enforced_by_the_profile(root, capsys):
 
 
 def test_a_claim_on_skipped_data_is_not_evaluated(root, monkeypatch, capsys):
-    class DataUnavailable(RuntimeError):
-        pass
+    from scimf import registry
 
     def load(name, **options):
         if name == "far":
-            raise DataUnavailable("far: not in the cache\nGet it elsewhere")
+            raise registry.DataUnavailable("far: not in the cache\nGet it elsewhere")
         about = {"files": np.array(["n.h5ad"]), "sha256": np.array(["ab"]), "warnings": np.array(["mind the gap"])}
         return types.SimpleNamespace(uns={"scimf": about}, options=options)
 
-    fake = types.SimpleNamespace(load=load, DataUnavailable=DataUnavailable)
+    fake = types.SimpleNamespace(load=load)
     monkeypatch.setitem(sys.modules, "scimf.datasets", fake)
     monkeypatch.setattr("scimf.datasets", fake, raising=False)
     run = start(profile="teach")
@@ -201,15 +200,15 @@ def test_a_claim_on_skipped_data_is_not_evaluated(root, monkeypatch, capsys):
 
 
 def test_a_table_of_pairs_is_recorded_or_skipped(root, monkeypatch):
-    from scimf import datasets, ligands
+    from scimf import ligands, registry
 
     def load_pairs(name, genes):
         if name == "far":
-            raise datasets.DataUnavailable("far: not in the cache\nGet it elsewhere")
+            raise registry.DataUnavailable("far: not in the cache\nGet it elsewhere")
         return pd.DataFrame({"ligand": genes[:1], "receptor": genes[1:]})
 
     monkeypatch.setattr(ligands, "load_pairs", load_pairs)
-    monkeypatch.setattr(datasets, "registry", lambda: {"near": {"files": [{"file": "n.csv", "sha256": "ab"}]}})
+    monkeypatch.setattr(registry, "entries", lambda: {"near": {"files": [{"file": "n.csv", "sha256": "ab"}]}})
     run = start(profile="teach")
     assert len(run.load_pairs("near", ["g1", "g2"])) == 1 and run.load_pairs("far", ["g1", "g2"]) is None
     run.expect("far pairs are found", lambda: 1 / 0, needs="far")
