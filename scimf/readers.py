@@ -12,6 +12,7 @@ from scipy import sparse
 
 from scimf.ownfile import read_h5ad
 
+EMBRYOID_DAYS = (1.5, 7.5, 13.5, 19.5, 25.5)  # each sample pools four days; the middle of its range
 MAX_CT = 25.0  # qPCR cycles at which a gene counts as not detected: expression is 25 - Ct, in doublings
 
 
@@ -90,6 +91,22 @@ def _read_labelled_counts(files: list[Path]) -> ad.AnnData:
     return adata
 
 
+def _read_larry_spring(files: list[Path]) -> ad.AnnData:
+    x, y, days = (
+        np.load(file, allow_pickle=False) for file in sorted(files)
+    )  # coordinates_x, coordinates_y, timepoints
+    return _assemble({day: np.stack([x[days == day], y[days == day]], 1) for day in np.unique(days).tolist()}, "SPRING")
+
+
+def _read_embryoid_phate(files: list[Path]) -> ad.AnnData:
+    xy, sample = (np.load(file, allow_pickle=False) for file in sorted(files))  # coord, label
+    return _assemble({day: xy[sample == k] for k, day in enumerate(EMBRYOID_DAYS)}, "PHATE")
+
+
+def _read_embryoid_5d(files: list[Path]) -> ad.AnnData:
+    return _assemble(dict(zip(EMBRYOID_DAYS, np.load(files[0], allow_pickle=False), strict=True)), "PC")
+
+
 READERS: dict[str, Callable[[list[Path]], ad.AnnData]] = {
     "cite_hspc": _read_cite_hspc,
     "pbmc_activation": _read_pbmc_activation,
@@ -99,5 +116,9 @@ READERS: dict[str, Callable[[list[Path]], ad.AnnData]] = {
     "mes_retinoic_acid": _read_mes_retinoic_acid,
     **dict.fromkeys(("counts_pbmc", "counts_kidney", "counts_worm_neuron"), _read_labelled_counts),
     "emt": lambda files: _read_labelled_csv(files, {0: 0.0, 1: 1 / 3, 2: 1.0, 3: 5.0}),  # days; 3 and 7 are pooled
+    "hematopoiesis_2d": lambda files: _read_labelled_csv(files, {0: 2.0, 1: 4.0, 2: 6.0}),
+    "embryoid_phate": _read_embryoid_phate,
+    "embryoid_5d": _read_embryoid_5d,
+    "larry_spring": _read_larry_spring,
     "cytobridge_sim": lambda files: _read_labelled_csv(files, {float(t): float(t) for t in range(5)}),
 }

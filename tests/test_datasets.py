@@ -16,6 +16,10 @@ CELLS = {
     "cytobridge_sim": {0: 400, 1: 432, 2: 500, 3: 606, 4: 772},
     "cardiomyocyte_qpcr": {0: 231, 24: 166, 36: 93, 48: 211, 60: 122, 72: 258, 96: 456, 120: 359},
     "mes_retinoic_acid": {0: 282, 6: 335, 12: 285, 24: 291, 36: 334, 48: 277, 60: 273, 72: 235, 96: 137},
+    "hematopoiesis_2d": {2: 1429, 4: 3781, 6: 5788},
+    "embryoid_phate": {1.5: 2656, 7.5: 4374, 13.5: 3650, 19.5: 3873, 25.5: 3650},
+    "embryoid_5d": dict.fromkeys((1.5, 7.5, 13.5, 19.5, 25.5), 300),
+    "larry_spring": {2: 28249, 4: 48498, 6: 54140},
     "counts_pbmc": 4271,  # one snapshot
     "counts_kidney": 5685,
     "counts_worm_neuron": 4186,
@@ -111,7 +115,14 @@ def test_real_data(name, options, tmp_path):
     assert len(meta["files"]) and len(meta["files"]) == len(meta["urls"]) == len(meta["sha256"])
     for file, url, digest in zip(meta["files"], meta["urls"], meta["sha256"], strict=True):
         assert registered[file] == (url, digest) == (url, hashlib.sha256((paths.DATA / file).read_bytes()).hexdigest())
-    columns = {"cite_hspc": 50, "pbmc_activation": 30, "reprogramming_cut": 1479, "larry_clones": 2481, "emt": 10}
+    columns = {
+        "cite_hspc": 50,
+        "pbmc_activation": 30,
+        "reprogramming_cut": 1479,
+        "larry_clones": 2481,
+        "emt": 10,
+        "embryoid_5d": 5,
+    }
     columns |= {"cardiomyocyte_qpcr": 96, "mes_retinoic_acid": 41}
     columns |= {"counts_pbmc": 2000, "counts_kidney": 2000, "counts_worm_neuron": 13488}
     assert adata.n_vars == options.get("n_pcs", columns.get(name, 2))
