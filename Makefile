@@ -29,11 +29,24 @@ EXECUTE = $(PYTHON) -m scimf.execute
 help: ## this list
 	@sed -nE 's/^([a-z]+):[^#]*## (.*)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
 	@echo 'Options: PROFILE=smoke|teach|paper (default teach), NOTEBOOKS="03_train 04_evaluate" (default all)'
+	@echo 'Your own file: make figures DATA=my.h5ad TIME_KEY=day TYPE_KEY=cell_type HELD_OUT=3 (also CELLS=, FORM=,'
+	@echo '  POPULATION_KEY=, BATCH_KEY=); the report is in build/yours'
 
 # Everyday ---------------------------------------------------------------------------------------------------------
 
+ifdef DATA
+# Your own file goes through notebook 00 alone, into folders of its own: nothing of it can be published.
+YOURS = build/yours/$(shell basename "$(DATA)" | sed 's/\.[^.]*$$//')
+KEYS := TIME_KEY TYPE_KEY POPULATION_KEY BATCH_KEY CELLS FORM
+figures: $(ENV) ## the same with DATA=my.h5ad: notebook 00 on your file
+	@SCIMF_BUILD="$(YOURS)" SCIMF_FIGURES="$(YOURS)/figures" SCIMF_RESULTS="$(YOURS)/results" \
+		$(EXECUTE) run 00_your_data --profile $(PROFILE) --set "data=$(DATA)" $(if $(HELD_OUT),--set "held_out=[$(HELD_OUT)]") \
+		$(foreach key,$(KEYS),$(if $($(key)),--set "$(shell echo $(key) | tr A-Z a-z)=$($(key))"))
+	@echo "your report: $(YOURS)/$(PROFILE)/00_your_data/report.html"
+else
 figures: $(NOTEBOOKS:%=$(STAMPS)/%) ## run the notebooks that are not up to date: figures/<profile>, results/<profile>
 	@$(EXECUTE) summary --profile $(PROFILE)
+endif
 
 test: lint ## check style, run the unit tests and every notebook under smoke
 	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q -n 2 --dist loadfile

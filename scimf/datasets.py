@@ -1,16 +1,18 @@
 """Data by name or from your own file: always an AnnData with real times, types and provenance.
 
 ``load("typed")`` simulates, ``load("cite_hspc")`` reads (and if need be downloads) a registered data set,
-``load("my.h5ad", time_key="day")`` checks your own file first and says in words what it takes it for.
+``load("my.h5ad", time_key="day")`` checks a file of your own first and says in words what it takes it for.
 """
 
 from pathlib import Path
 
 import anndata as ad
 
+from scimf.formats import KNOWN, is_file_of_cells
 from scimf.ownfile import load_own, texts
 from scimf.readers import READERS
 from scimf.registry import entries, fetch, rows_of
+from scimf.simulate import SYSTEMS
 
 
 def load(
@@ -19,18 +21,23 @@ def load(
     time_key: str = "time",
     type_key: str | None = None,
     population_key: str | None = None,
+    batch_key: str | None = None,
+    cells: str | Path | None = None,
     form: str | None = None,
     **options,
 ) -> ad.AnnData:
-    """Load a registered data set, a simulated system, or your own ``.h5ad`` file.
+    """Load a registered data set, a simulated system, or a file of your own.
 
     Parameters
     ----------
     name_or_path
-        A name from ``data/registry.toml``, a name from ``scimf.simulate.SYSTEMS``, or a path to an ``.h5ad`` file.
-    time_key, type_key, population_key
-        Your own file only: columns of ``obs`` with the time, the cell type and the population. ``None`` takes
-        ``cell_type`` and ``population`` where the file has them.
+        A name from ``data/registry.toml``, a name from ``scimf.simulate.SYSTEMS``, or a path to a file of a kind that
+        :func:`scimf.formats.read_cells` knows: ``.h5ad``, ``.loom``, 10x (``.h5`` or a folder), ``.csv`` or ``.tsv``.
+    time_key, type_key, population_key, batch_key
+        Your own file only: columns of ``obs`` with the time, the cell type, the population and the batch. ``None``
+        takes ``cell_type``, ``population`` and ``batch`` where the file has them.
+    cells
+        Your own file only: a table whose first column names the cells and whose others are joined to ``obs``.
     form
         Your own file only: "counts", "lognorm", "pcs" or "state"; by default it is detected and said in
         ``uns["scimf"]["detected"]``.
@@ -42,8 +49,8 @@ def load(
     -------
     AnnData
         ``X`` (cells, columns); ``obs["time"]`` float64 in ``uns["scimf"]["time_unit"]``, except in the sets called
-        ``counts_...``, which are one snapshot each; ``obs["cell_type"]`` and ``obs["population"]`` where known;
-        provenance and warnings in ``uns["scimf"]``.
+        ``counts_...``, which are one snapshot each; ``obs["cell_type"]``, ``obs["population"]`` and
+        ``obs["batch"]`` where known; provenance and warnings in ``uns["scimf"]``.
 
     Raises
     ------
@@ -53,15 +60,14 @@ def load(
         For an unknown name or option, or a file of your own that cannot be used; names the file and the key.
     """
     name = str(name_or_path)
-    own_file = name not in entries() and Path(name).suffix == ".h5ad"
-    if own_file:
+    keys = {"time_key": time_key, "type_key": type_key, "population_key": population_key, "batch_key": batch_key}
+    if name not in (*entries(), *SYSTEMS) and is_file_of_cells(Path(name).expanduser()):
         if options:
             raise ValueError(f"{name}: unknown options {sorted(options)} for a file of your own")
-        return load_own(
-            Path(name).expanduser(), time_key=time_key, type_key=type_key, population_key=population_key, declared=form
-        )
-    if (time_key, type_key, population_key, form) != ("time", None, None, None):
-        raise ValueError(f"{name}: time_key, type_key, population_key and form are for your own .h5ad files only")
+        table = None if cells is None else Path(cells).expanduser()
+        return load_own(Path(name).expanduser(), **keys, cells=table, declared=form)
+    if (*keys.values(), cells, form) != ("time", None, None, None, None, None):
+        raise ValueError(f"{name}: {', '.join(keys)}, cells and form are for files of your own only")
     if name in entries():
         if entries()[name]["form"] == "pairs":
             raise ValueError(
@@ -69,14 +75,11 @@ def load(
                 f"read it with scimf.ligands.load_pairs({name!r}, genes)"
             )
         return _load_registered(name, **options)
-
-    from scimf import simulate
-
-    if name in simulate.SYSTEMS:
-        return simulate.SYSTEMS[name](**options)
+    if name in SYSTEMS:
+        return SYSTEMS[name](**options)
     raise ValueError(
-        f"{name!r} is neither a data set ({', '.join(READERS)}), nor a simulation ({', '.join(simulate.SYSTEMS)}), "
-        "nor a path that ends in .h5ad"
+        f"{name!r} is neither a data set ({', '.join(READERS)}), nor a simulation ({', '.join(SYSTEMS)}), "
+        f"nor a path that ends in {', '.join(KNOWN)}, nor a 10x folder"
     )
 
 

@@ -10,11 +10,12 @@ import signal
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from scimf import paths
-from scimf.notebook import file_hash, notebook_names, profile_settings, say
+from scimf.notebook import file_hash, given_values, notebook_names, profile_settings, say
 from scimf.publish import (
     Refused,
     check_figures,
@@ -35,13 +36,15 @@ class _OutOfTime(KeyboardInterrupt):
     """Raised by the wall clock; not an Exception, so that no event loop swallows it."""
 
 
-def run(name: str, profile: str) -> None:
+def run(name: str, profile: str, given: Sequence[str] = ()) -> None:
     """Execute a notebook; only a finished one leaves ``build/<profile>/<name>.ipynb`` behind.
+
+    ``given`` are values for its parameters, ``key=value``, that go before those of the profile.
 
     Raises
     ------
     ValueError
-        The parameters cell or the profile is not as it should be.
+        The parameters cell, the profile or a given value is not as it should be.
     Refused
         The notebook failed, ran past the profile's ``wall_seconds`` or did not call ``run.finish()``.
     """
@@ -51,6 +54,7 @@ def run(name: str, profile: str) -> None:
     done, failed, results = run_files(name, profile)
     _forget(name, profile)
     settings, values = profile_settings(profile, name)
+    values = values | given_values(name, given)
     nb = read_source(name)
     done.parent.mkdir(parents=True, exist_ok=True)
     say(f"{name} ({profile}) ...")
@@ -196,6 +200,7 @@ def main(arguments: list[str] | None = None) -> int:
         options = commands.add_parser(command, help=function.__doc__.splitlines()[0])
         if command == "run":
             options.add_argument("name", help="a notebook, e.g. 03_train")
+            options.add_argument("--set", dest="given", action="append", default=[], metavar="KEY=VALUE")
         if command in with_profile:
             options.add_argument("--profile", default="teach")
     given = vars(parser.parse_args(arguments))

@@ -93,6 +93,29 @@ def profile_settings(profile: str, name: str) -> tuple[dict[str, Any], dict[str,
     return settings, table[name]
 
 
+def given_values(name: str, given: Iterable[str]) -> dict[str, Any]:
+    """Read ``key=value`` texts as parameters of a notebook; what is a text there is taken as it is.
+
+    Raises
+    ------
+    ValueError
+        If a key is no parameter of the notebook, or a value is not of its default's type.
+    """
+    declared, values = declared_parameters(name), {}
+    for key, _, text in (item.partition("=") for item in given):
+        if key not in declared or key == "profile":
+            raise ValueError(f"{key!r} is no parameter of {name}; it has: {', '.join(declared)}")
+        kind = type(declared[key])
+        try:
+            value = text if kind is str else ast.literal_eval(text)
+        except (ValueError, SyntaxError):
+            value = None
+        if type(value) is not kind and (kind, type(value)) != (float, int):
+            raise ValueError(f"{key}={text!r}: expected {kind.__name__} such as {declared[key]!r}")
+        values[key] = value
+    return values
+
+
 def source_hash(name: str) -> str:
     """SHA-256 over what the results of a notebook depend on; needs no git, so a downloaded archive has it too.
 

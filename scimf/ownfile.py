@@ -1,15 +1,15 @@
 """Your own file: everything is checked, and said in words, before anything is computed."""
 
 import re
-import warnings
+from collections.abc import Mapping
 from pathlib import Path
 
 import anndata as ad
-import h5py
 import numpy as np
 import pandas as pd
 from scipy import sparse
 
+from scimf.formats import read_cells
 from scimf.registry import sha256_of
 
 FORMS = ("counts", "lognorm", "pcs", "state")
@@ -22,36 +22,31 @@ def texts(items) -> np.ndarray:
     return np.array(list(items), dtype=str)
 
 
-def read_h5ad(path: Path) -> ad.AnnData:
-    """Read an ``.h5ad`` file; ``ValueError`` that names it if it is missing, damaged or something else."""
-    if not path.is_file():
-        raise ValueError(f"{path}: no such file")
-    if not h5py.is_hdf5(path):
-        raise ValueError(f"{path}: not an HDF5 file; expected an .h5ad file written by AnnData (or it is damaged)")
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*names are not unique")  # refused below, with a better message
-            warnings.filterwarnings("ignore", message=".*without encoding metadata")  # old files are read all the same
-            return ad.read_h5ad(path)
-    except (OSError, KeyError, ValueError, TypeError, AttributeError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(f"{path}: cannot be read as .h5ad, probably cut short or damaged ({reason})") from error
-
-
 def load_own(
-    path: Path, *, time_key: str, type_key: str | None, population_key: str | None, declared: str | None
+    path: Path,
+    *,
+    time_key: str,
+    type_key: str | None,
+    population_key: str | None,
+    batch_key: str | None,
+    cells: Path | None,
+    declared: str | None,
 ) -> ad.AnnData:
     """Read a file of your own, as :func:`scimf.load` describes, and note in words what it was taken for."""
-    adata = read_h5ad(path)
-    before = dict(adata.uns.get("scimf", {}))  # a file that scimf wrote says what it is
+    keys = [key for key in (time_key, type_key, population_key, batch_key) if key is not None]
+    adata, said = read_cells(path, labels=keys, cells=cells)
+    before = adata.uns.get("scimf", {})  # a file that scimf wrote says what it is
+    before = dict(before) if isinstance(before, Mapping) else {}
     for kind, names in (("cell names (obs_names)", adata.obs_names), ("gene names (var_names)", adata.var_names)):
         if not names.is_unique:
             twice = names[names.duplicated()].unique()[:3].tolist()
             raise ValueError(f"{path}: duplicate {kind}, such as {twice}; expected each name once")
     times, unit, notes = _read_times(adata.obs, time_key, path)
+    notes = said + notes
     labels = {
         "cell_type": _read_labels(adata.obs, type_key, "cell_type", path, notes),
         "population": _read_labels(adata.obs, population_key, "population", path, notes),
+        "batch": _read_labels(adata.obs, batch_key, "batch", path, notes),
     }
     form, from_pca, detected = _choose_form(adata, declared, before.get("form"), path)
 
@@ -61,6 +56,7 @@ def load_own(
         adata = ad.AnnData(x, obs=adata.obs, var=var, obsm=adata.obsm, uns=adata.uns)
     if form == "pcs" and not before:
         notes.append("Ready-made PCs: if they were fitted on all times, every held-out number from them is optimistic.")
+    files = [path] if cells is None else [path, cells]
     if unit is None:
         unit = str(before.get("time_unit", "a.u.")) if time_key == "time" else "a.u."
     adata.obs["time"] = times
@@ -75,9 +71,9 @@ def load_own(
         "name": path.stem,
         "form": form,
         "time_unit": unit,
-        "files": texts([path.name]),
-        "urls": texts([""]),
-        "sha256": texts([sha256_of(path)]),
+        "files": texts(file.name for file in files),
+        "urls": texts("" for _ in files),
+        "sha256": texts(sha256_of(file) if file.is_file() else "" for file in files),
         "detected": detected,
         "warnings": texts(dict.fromkeys([*map(str, before.get("warnings", [])), *notes])),
     }

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from scimf.ownfile import read_h5ad
+from scimf.formats import read_h5ad
 
 EMBRYOID_DAYS = (1.5, 7.5, 13.5, 19.5, 25.5)  # each sample pools four days; the middle of its range
 MAX_CT = 25.0  # qPCR cycles at which a gene counts as not detected: expression is 25 - Ct, in doublings

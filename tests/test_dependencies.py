@@ -15,7 +15,7 @@ ROOT = paths.ROOT
 ROOMS = [
     ["paths"],
     ["particles", "networks"],
-    ["registry"],
+    ["registry", "formats"],
     ["ownfile"],
     ["readers", "simulate", "countworlds"],
     ["datasets"],
@@ -31,11 +31,11 @@ ROOMS = [
     ["evaluate", "interpret", "realism"],
     ["priors"],
     ["ligands", "counterfactual", "fates", "verdict"],
-    ["battery"],
+    ["battery", "doctor"],
     ["scoreboard", "judge"],
     ["plots"],
     ["notebook"],
-    ["publish"],
+    ["publish", "report"],
     ["execute"],
 ]
 RANK = {room: rank for rank, rooms in enumerate(ROOMS) for room in rooms}

@@ -162,6 +162,15 @@ def test_record_refuses_a_key_twice_unattended(root, monkeypatch):
         run.record(x=3.0)
 
 
+def test_given_values_are_read_by_the_type_of_the_parameter(root):
+    assert notebook.given_values(NAME, []) == {} and notebook.given_values(NAME, ["seed=3"]) == {"seed": 3}
+    assert notebook.given_values(NAME, ["device=a=b"]) == {"device": "a=b"}
+    wrongs = {"seed=x": "seed='x': expected int", "seed=1.5": "expected int", "sed=1": "it has: profile"}
+    for wrong, says in wrongs.items():
+        with pytest.raises(ValueError, match=says):
+            notebook.given_values(NAME, [wrong])
+
+
 def test_claims_are_enforced_by_the_profile(root, capsys):
     run = start()
     run.expect("water is wet", True)
