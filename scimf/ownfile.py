@@ -22,8 +22,11 @@ def texts(items) -> np.ndarray:
     return np.array(list(items), dtype=str)
 
 
-def read_h5ad(path: Path) -> ad.AnnData:
-    """Read an ``.h5ad`` file; ``ValueError`` that names it if it is missing, damaged or something else."""
+def read_h5ad(path: Path, *, backed: bool = False) -> ad.AnnData:
+    """Read an ``.h5ad`` file; ``ValueError`` that names it if it is missing, damaged or something else.
+
+    With ``backed``, X stays in the file until it is indexed; close it with ``adata.file.close()``.
+    """
     if not path.is_file():
         raise ValueError(f"{path}: no such file")
     if not h5py.is_hdf5(path):
@@ -32,7 +35,7 @@ def read_h5ad(path: Path) -> ad.AnnData:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*names are not unique")  # refused below, with a better message
             warnings.filterwarnings("ignore", message=".*without encoding metadata")  # old files are read all the same
-            return ad.read_h5ad(path)
+            return ad.read_h5ad(path, backed="r" if backed else None)
     except (OSError, KeyError, ValueError, TypeError, AttributeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(f"{path}: cannot be read as .h5ad, probably cut short or damaged ({reason})") from error
