@@ -169,9 +169,8 @@ fits = scimf.fit_many(adata, split, space, configs=pair, seeds=range(n_seeds), *
 parts = []
 for s in range(n_seeds if held else 0):
     samples = {name: fits[name, s].sample(held) for name in pair}
-    parts.append(
-        scimf.evaluate(samples, adata, split, n=1000, draws=draws, metrics=("energy_distance", "w1")).assign(seed=s)
-    )
+    wanted = {"draws": draws, "metrics": ("energy_distance", "w1")}
+    parts.append(scimf.evaluate(samples, adata, split, **wanted).assign(seed=s))
 scores = pd.concat(parts) if parts else pd.DataFrame(columns=["metric", "method", "seed", "value", "time"])
 by_seed = scores.groupby(["metric", "method", "seed"])["value"].mean()
 order = [m for m in ("floor", *pair, *BASELINES) if m in set(scores["method"])]

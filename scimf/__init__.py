@@ -14,6 +14,7 @@ __version__ = "0.1.0"
 _WHERE = {
     "load": "datasets",
     "hold_out": "preprocess",
+    "named_split": "preprocess",
     "fit_space": "preprocess",
     "SDEConfig": "sde",
     "published": "sde",

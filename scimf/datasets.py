@@ -8,11 +8,13 @@ from pathlib import Path
 
 import anndata as ad
 
+from scimf import papersets, readers
 from scimf.formats import KNOWN, is_file_of_cells
 from scimf.ownfile import load_own, texts
-from scimf.readers import READERS
-from scimf.registry import entries, fetch, rows_of
+from scimf.registry import entries, fetch, rows_of, sha256_of
 from scimf.simulate import SYSTEMS
+
+READERS = readers.READERS | papersets.READERS
 
 
 def load(
@@ -48,9 +50,9 @@ def load(
     Returns
     -------
     AnnData
-        ``X`` (cells, columns); ``obs["time"]`` float64 in ``uns["scimf"]["time_unit"]``, except in the sets called
-        ``counts_...``, which are one snapshot each; ``obs["cell_type"]``, ``obs["population"]`` and
-        ``obs["batch"]`` where known; provenance and warnings in ``uns["scimf"]``.
+        ``X`` (cells, columns); ``obs["time"]`` float64 in ``uns["scimf"]["time_unit"]``, except in the sets where that
+        unit is "none", which are one snapshot each; ``obs["cell_type"]``, ``obs["population"]`` and ``obs["batch"]``
+        where known; provenance and warnings in ``uns["scimf"]``.
 
     Raises
     ------
@@ -91,7 +93,7 @@ def _load_registered(name: str, **options) -> ad.AnnData:
         **{key: entry[key] for key in ("title", "form", "time_unit", "licence", "citation")},
         "files": texts(row["file"] for row in rows),
         "urls": texts(row["url"] for row in rows),
-        "sha256": texts(row["sha256"] for row in rows),
+        "sha256": texts(row.get("sha256") or sha256_of(file) for row, file in zip(rows, files, strict=True)),
         "warnings": texts(entry["warnings"]),
     }
     return adata

@@ -145,7 +145,7 @@ def _brief(error: Exception) -> str:
 
 
 def data() -> None:
-    """Fetch every registered data set into the cache, or check the files that are there."""
+    """Fetch every registered data set into the cache, or check the files that are there; name those to get by hand."""
     from scimf import registry
 
     missing = []
@@ -153,7 +153,10 @@ def data() -> None:
         try:
             say(f"{name}: {len(registry.fetch(name))} files")
         except registry.DataUnavailable as reason:
-            missing.append(str(reason))
+            if "manual" in registry.entries()[name]:
+                say(f"{name}: not in the cache, by hand (scimf.load({name!r}) says how)")
+            else:
+                missing.append(str(reason))
     if missing:
         raise Refused("\n".join(missing))
 

@@ -77,14 +77,17 @@ def read_cells(
     return adata, notes
 
 
-def read_h5ad(path: Path) -> ad.AnnData:
-    """Read an ``.h5ad`` file; ``ValueError`` that names it if it is missing, damaged or something else."""
+def read_h5ad(path: Path, *, backed: bool = False) -> ad.AnnData:
+    """Read an ``.h5ad`` file; ``ValueError`` that names it if it is missing, damaged or something else.
+
+    With ``backed``, X stays in the file until it is indexed; close it with ``adata.file.close()``.
+    """
     _require_hdf5(path, "an .h5ad file written by AnnData")
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*names are not unique")  # refused later, with a better message
             warnings.filterwarnings("ignore", message=".*without encoding metadata")  # old files are read all the same
-            return ad.read_h5ad(path)
+            return ad.read_h5ad(path, backed="r" if backed else None)
     except UNREADABLE as error:
         reason = _first_line(error)
         raise ValueError(f"{path}: cannot be read as .h5ad, probably cut short or damaged ({reason})") from error

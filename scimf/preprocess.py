@@ -12,6 +12,8 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
+from scimf.papersets import SPLITS
+
 TARGET = 1e4  # counts per cell after normalisation; a constant, so that no cell's value depends on another cell
 BLOCK = 10_000  # cells made dense at once when coordinates are computed
 
@@ -80,6 +82,26 @@ def hold_out(adata: ad.AnnData, *, times: Iterable[float] = (), populations: Ite
     if len(train_times) < 2:
         raise ValueError(f"times, populations: {train_times} are left for training, expected at least two times")
     return Split(tuple(sorted(held_times)), tuple(held_populations), tuple(known_times.tolist()), tuple(train_times))
+
+
+def named_split(adata: ad.AnnData, name: str) -> Split:
+    """Hold out the times of one of the scIMF paper's splits, such as "three_interpolation"; see ``papersets.SPLITS``.
+
+    As in the paper, :func:`fit_space` then chooses its (by default 2000) genes, scaler and PCs on training times only.
+    Unlike there, genes are chosen by scanpy's default flavour in every data set, and counts are normalised to the sum
+    of all genes, not of the chosen ones.
+
+    Raises
+    ------
+    ValueError
+        If the data set has no named splits, or none of this name; and as :func:`hold_out`.
+    """
+    data = str(adata.uns.get("scimf", {}).get("name"))
+    if data not in SPLITS:
+        raise ValueError(f"uns['scimf']['name'] is {data!r}, expected a set with named splits: {', '.join(SPLITS)}")
+    if name not in SPLITS[data]:
+        raise ValueError(f"{data}: no split {name!r}, expected one of {list(SPLITS[data])}")
+    return hold_out(adata, times=SPLITS[data][name])
 
 
 def only_neighbours(adata: ad.AnnData, split: Split) -> tuple[ad.AnnData, Split]:

@@ -39,12 +39,13 @@ def fetch(name: str, **options) -> list[Path]:
     """Make sure that the files of ``load(name, **options)`` are in the cache, and return their paths.
 
     Files that are there are checked and left alone, so the cache may be read-only. A missing file is downloaded aside
-    and renamed only once its sha256 is right. Stops at the first failure.
+    and renamed only once its sha256 is right. A set whose entry says ``manual`` is never downloaded, and a row without
+    a sha256 is not checked. Stops at the first failure.
 
     Raises
     ------
     DataUnavailable
-        A file is missing and cannot be downloaded; says where to get it and where to put it.
+        A file is missing and cannot be downloaded, or is to be had by hand; says how and where to put it.
     DataCorrupt
         A file, found or downloaded, has another sha256 than the registry names.
     """
@@ -52,8 +53,12 @@ def fetch(name: str, **options) -> list[Path]:
     for row in rows_of(name, **options):
         target = paths.DATA / row["file"]
         if not target.is_file():
+            if steps := entries()[name].get("manual"):
+                raise DataUnavailable(
+                    f"{name}: {row['file']} is to be had by hand.\n{steps}\nIt is at {row['url']}\nSave it as {target}"
+                )
             _download(name, row, target)
-        elif (digest := sha256_of(target)) != row["sha256"]:
+        elif "sha256" in row and (digest := sha256_of(target)) != row["sha256"]:
             raise DataCorrupt(
                 f"{name}: {target} is damaged or another version: sha256 {digest}, expected {row['sha256']}. "
                 "Delete it and load again to download a fresh copy."

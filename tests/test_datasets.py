@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from scimf import datasets, ownfile, paths, readers, registry
+from scimf import datasets, ownfile, papersets, paths, readers, registry
 
 CELLS = {
     "cite_hspc": {2: 6071, 3: 7643, 4: 8485, 7: 7195},
@@ -27,17 +27,20 @@ CELLS = {
 
 
 def test_registry_is_complete():
-    tables = {name for name, entry in registry.entries().items() if entry["form"] == "pairs"}
-    for name, entry in registry.entries().items():
+    entries = registry.entries()
+    tables = {name for name, entry in entries.items() if entry["form"] == "pairs"}
+    manual = {name for name, entry in entries.items() if entry.get("manual")}
+    for name, entry in entries.items():
         if name not in tables:
-            assert name in readers.READERS and entry["form"] in ownfile.FORMS and entry["time_unit"]
+            assert name in datasets.READERS and entry["form"] in ownfile.FORMS and entry["time_unit"]
         assert {"title", "licence", "citation", "warnings"} <= set(entry)
         folder = "ligand_receptor" if name in tables else name
         for row in entry["files"]:
-            assert row["file"].startswith(folder + "/") and len(row["sha256"]) == 64
-            assert row["url"].startswith("https://")
+            assert row["file"].startswith(folder + "/") and row["url"].startswith("https://")
+            assert len(row["sha256"]) == 64 if "sha256" in row else name in manual
     assert tables == {"cellphonedb", "cellchatdb_mouse", "cellchatdb_human", "cellchatdb_zebrafish"}
-    assert set(readers.READERS) == set(registry.entries()) - tables == set(CELLS)
+    assert manual == set(papersets.READERS) and set(readers.READERS) == set(CELLS)
+    assert set(datasets.READERS) == set(entries) - tables == set(CELLS) | manual
 
 
 def test_a_table_of_pairs_is_not_loaded_as_cells():

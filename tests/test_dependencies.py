@@ -17,7 +17,7 @@ ROOMS = [
     ["particles", "networks"],
     ["registry", "formats"],
     ["ownfile"],
-    ["readers", "simulate", "countworlds"],
+    ["readers", "papersets", "simulate", "countworlds"],
     ["datasets"],
     ["preprocess"],
     ["snapshots"],
