@@ -25,7 +25,7 @@ ENV := .venv/installed
 endif
 EXECUTE = $(PYTHON) -m scimf.execute
 
-.PHONY: help figures test publish notebooks html data student clean lock lint times check-figures test-unit
+.PHONY: help figures test publish notebooks html data student clean lock lint times check-figures test-unit test-faults
 help: ## this list
 	@sed -nE 's/^([a-z]+):[^#]*## (.*)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
 	@echo 'Options: PROFILE=smoke|teach|paper (default teach), NOTEBOOKS="03_train 04_evaluate" (default all)'
@@ -86,6 +86,9 @@ lint: $(ENV)
 
 test-unit: $(ENV)
 	$(PYTHON) -m pytest -q --ignore tests/test_notebooks_run.py
+
+test-faults: $(ENV)
+	SCIMF_FAULTS=10 OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q -s tests/test_faults.py
 
 times check-figures: $(ENV)
 	@$(EXECUTE) $@

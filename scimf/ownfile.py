@@ -37,6 +37,8 @@ def load_own(
     adata, said = read_cells(path, labels=keys, cells=cells)
     before = adata.uns.get("scimf", {})  # a file that scimf wrote says what it is
     before = dict(before) if isinstance(before, Mapping) else {}
+    if not adata.n_obs:
+        raise ValueError(f"{path}: holds no cell, expected a snapshot of many at each of several times")
     for kind, names in (("cell names (obs_names)", adata.obs_names), ("gene names (var_names)", adata.var_names)):
         if not names.is_unique:
             twice = names[names.duplicated()].unique()[:3].tolist()
@@ -75,7 +77,7 @@ def load_own(
         "urls": texts("" for _ in files),
         "sha256": texts(sha256_of(file) if file.is_file() else "" for file in files),
         "detected": detected,
-        "warnings": texts(dict.fromkeys([*map(str, before.get("warnings", [])), *notes])),
+        "warnings": texts(dict.fromkeys([*map(str, np.atleast_1d(before.get("warnings", []))), *notes])),
     }
     return adata
 

@@ -67,6 +67,7 @@ def with_names(kind):
     ("adata", "options", "says"),
     [
         (own(), {}, r"obs\['time'\] is missing.*'day'"),
+        (own()[:0].copy(), {}, "holds no cell"),
         (own(), {"type_key": "kind"}, r"obs\['kind'\] is missing"),
         (own(), {"population_key": "donor"}, r"obs\['donor'\] is missing"),
         (with_days(["early", "late"] * 12), {}, r"obs\['day'\].*'early'"),
