@@ -25,7 +25,7 @@ ENV := .venv/installed
 endif
 EXECUTE = $(PYTHON) -m scimf.execute
 
-.PHONY: help figures test publish notebooks html data student clean lock lint times check-figures test-unit test-faults
+.PHONY: help figures test publish notebooks html data student clean lock lint times check-figures test-unit test-faults test-interop
 help: ## this list
 	@sed -nE 's/^([a-z]+):[^#]*## (.*)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
 	@echo 'Options: PROFILE=smoke|teach|paper (default teach), NOTEBOOKS="03_train 04_evaluate" (default all)'
@@ -89,6 +89,12 @@ test-unit: $(ENV)
 
 test-faults: $(ENV)
 	SCIMF_FAULTS=10 OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q -s tests/test_faults.py
+
+# CellRank and scVelo pin old relatives of our packages, so they have an environment of their own.
+test-interop:
+	if [ ! -f build/interop/installed ]; then python3 -m venv --clear build/interop && \
+		build/interop/bin/python -m pip install -q -e '.[interop]' 'pytest>=8' && touch build/interop/installed; fi
+	build/interop/bin/python -m pytest -q tests/test_interop.py
 
 times check-figures: $(ENV)
 	@$(EXECUTE) $@

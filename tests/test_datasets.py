@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import scimf
 from scimf import datasets, ownfile, papersets, paths, readers, registry
 
 CELLS = {
@@ -99,6 +100,19 @@ VARIANTS = [(name, {}) for name in CELLS] + [
     ("cite_hspc", {"n_pcs": 100}),
     ("cytobridge_sim", {"which": "no_interaction"}),
 ]
+
+
+@pytest.mark.parametrize("name", [name for name, cells in CELLS.items() if isinstance(cells, dict)])
+def test_every_time_course_reaches_a_smoke_model(name):
+    if not registry.available(name):
+        pytest.skip(f"{name} is not in the cache")
+    adata = datasets.load(name)
+    held = sorted(CELLS[name])[1]
+    split = scimf.hold_out(adata, times=[held])
+    space = scimf.fit_space(adata, split, n_pcs=10)
+    config = scimf.SDEConfig(steps=2, batch_cells=16, target_cells=16)
+    cells = scimf.fit(adata, split, space, config=config, progress=False).sample([held], n=20)
+    assert cells.n_obs == 20 and np.isfinite(cells.obsm["X_scimf"]).all()
 
 
 @pytest.mark.parametrize(("name", "options"), VARIANTS)

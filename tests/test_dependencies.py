@@ -138,3 +138,14 @@ def test_a_function_keeps_its_name_whatever_is_imported():
     code += "from scimf import evaluate; assert evaluate is scimf.evaluate"
     got = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert got.returncode == 0, got.stderr
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_nothing_is_unpickled(module):
+    text = (ROOT / "scimf" / f"{module}.py").read_text(encoding="utf-8")
+    assert "allow_pickle=True" not in text and "weights_only=False" not in text
+    calls = [ast.unparse(node) for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call)]
+    bare = [c for c in calls if c.startswith("torch.load(") and "weights_only=True" not in c]
+    bare += [c for c in calls if re.match(r"(pickle|joblib|pd)\.(load|loads|read_pickle)\(", c)]
+    bare += [c for c in calls if c.startswith("np.load(") and "allow_pickle=False" not in c]
+    assert not bare, bare

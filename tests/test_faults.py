@@ -136,6 +136,23 @@ def test_a_killed_fit_goes_on_to_the_same_numbers(kind, tiny, world, tmp_path, m
     assert read and all(torch.load(p, weights_only=True)["step"] for p in read)
 
 
+def test_killed_preprocessing_leaves_the_file_as_it_was(tmp_path):
+    path = tmp_path / "mine.h5ad"
+    factorial(seed=1, n_cells=3000, n_genes=200).write_h5ad(path)
+    adata = ad.read_h5ad(path)
+    adata.obs["time"] = np.arange(adata.n_obs) % 3 * 1.0
+    adata.write_h5ad(path)
+    digest = registry.sha256_of(path)
+
+    def work(folder):
+        mine = datasets.load(path)
+        fit_space(mine, hold_out(mine, times=[1.0]), n_pcs=10)
+        return mine.obsm["X_scimf"]
+
+    kill_at_random(work, times=6 * MORE, seed=0, kind="preprocessing")
+    assert registry.sha256_of(path) == digest and np.array_equal(work(""), work(""))
+
+
 def test_two_runs_at_once_share_a_cache(tiny, tmp_path, says):
     pids = [in_child(lambda: sde_fit(tiny, tmp_path / "shared")) for _ in range(4)]
     assert [status_of(pid) for pid in pids] == [0] * 4, says.read_text()
