@@ -36,7 +36,8 @@ n_cells: int = 2400  # simulated cells of a world, training and test together
 n_simulated_genes: int = 100  # genes of a simulated world
 n_genes: int = 200  # genes of a real set, chosen on its training cells
 n_seeds: int = 1  # training seeds of the two tables
-ae_steps: int = 800  # optimiser steps of an autoencoder
+set_steps: int = 800  # optimiser steps of a set autoencoder
+plain_steps: int = 800  # of a plain one
 flow_steps: int = 500  # optimiser steps of a flow
 tokens: int = 8  # latent tokens of a cell, of 8 numbers each
 flow_size: list = [64, 2]  # width and blocks of the flow's transformer
@@ -147,8 +148,8 @@ run.expect("at equal cost, Heun is closer than Euler from 8 evaluations on", err
 
 # %%
 small_flow = FlowConfig(steps=flow_steps, width=flow_size[0], blocks=flow_size[1])
-as_set = {"steps": ae_steps, "tokens": tokens, "lr": 8e-3}
-as_plain = as_set | {"architecture": "mlp", "lr": 1e-3, "batch_cells": 128}
+as_set = {"steps": set_steps, "tokens": tokens, "lr": 8e-3}
+as_plain = as_set | {"steps": plain_steps, "architecture": "mlp", "lr": 1e-3, "batch_cells": 128}
 autoencoders = {"set": CountConfig(**as_set, split=True), "plain": CountConfig(**as_plain, split=True)}
 autoencoders |= {"set_whole": CountConfig(**as_set), "plain_whole": CountConfig(**as_plain)}
 worlds, sets = {"factorial": factorial(seed=seed, n_cells=n_cells, n_genes=n_simulated_genes)} | run.load(datasets), {}
@@ -462,8 +463,7 @@ pd.Series(verdicts, name="joint guidance, energy distance").unstack()
 # %% [markdown]
 # ## Exercise 9.1 · Guidance weight against recall
 #
-# Predict first: with a larger weight, do precision and recall both rise, both fall, or one each? Then generate the test
-# cells of the simulation with weights 1, 2 and 4.
+# Predict first: with a larger weight, do precision and recall rise or fall? Then generate with weights 1, 2 and 4.
 
 # %% tags=["solution"]
 flow, truth = flows["factorial"]["set", 0], real["factorial"][1]
