@@ -5,16 +5,16 @@ import hashlib
 import json
 import math
 import os
-import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
 from tqdm.auto import tqdm
+
+from scimf.checkpoints import read_checkpoint, write_checkpoint
 
 CHECKPOINT_EVERY = 100  #: steps
 Losses = Callable[[torch.Generator], dict[str, torch.Tensor]]
@@ -87,7 +87,7 @@ def optimise(
     history: dict[str, list[float]] = {}
     first = 0
     if path is not None and path.exists():
-        saved = _read(path, identity)
+        saved = read_checkpoint(path, identity)
         module.load_state_dict(saved["weights"])
         optimiser.load_state_dict(saved["optimiser"])
         mean, history, first = saved["mean"], saved["history"], saved["step"]
@@ -115,7 +115,7 @@ def optimise(
         bar.set_postfix({name: f"{value:.4g}" for name, value in values.items()}, refresh=False)
         if path is not None and ((step + 1) % CHECKPOINT_EVERY == 0 or step + 1 == plan.steps):
             state = {"weights": module.state_dict(), "optimiser": optimiser.state_dict(), "mean": mean}
-            _write(path, state | {"identity": identity, "step": step + 1, "history": history})
+            write_checkpoint(path, state | {"identity": identity, "step": step + 1, "history": history})
         if on_step is not None:
             on_step(step, values)
     module.load_state_dict(mean)
@@ -131,26 +131,3 @@ def identity_of(arrays: Sequence[np.ndarray], settings: object, rooms: Sequence[
     for room in ("optimise", *rooms):
         digest.update(ast.dump(ast.parse(Path(__file__).with_name(f"{room}.py").read_text(encoding="utf-8"))).encode())
     return digest.hexdigest()[:24]
-
-
-def _write(path: Path, content: dict) -> None:
-    versions = {"python": platform.python_version(), "torch": version("torch"), "numpy": version("numpy")}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
-        torch.save(content | {"versions": versions}, aside)
-        os.replace(aside, path)
-    except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
-        raise OSError(f"{path}: the checkpoint of step {content['step']} cannot be written ({error})") from error
-    finally:
-        aside.unlink(missing_ok=True)
-
-
-def _read(path: Path, identity: str) -> dict:
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise ValueError(f"{path}: damaged or not a checkpoint ({error}); delete it and run again") from error
-    if content.get("identity") != identity:
-        raise ValueError(f"{path}: belongs to another run (identity {content.get('identity')}, expected {identity})")
-    return content

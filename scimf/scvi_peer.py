@@ -4,7 +4,6 @@ An extra, for it brings a training framework that nothing else here needs: :data
 """
 
 import logging
-import os
 from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -15,6 +14,7 @@ import numpy as np
 import torch
 
 from scimf.autoencode import panel_counts
+from scimf.checkpoints import read_checkpoint, write_checkpoint
 from scimf.counts import thin
 from scimf.optimise import identity_of
 
@@ -30,7 +30,6 @@ class FittedScvi:
     """A fitted scVI; ``n`` is the number of cells below."""
 
     module: torch.nn.Module
-    seed: int
 
     @torch.no_grad()
     def encode(self, counts: np.ndarray) -> np.ndarray:  # (n, n_latent)
@@ -84,16 +83,14 @@ def fit_scvi(
     identity = identity_of([x], [ORDINARY, seed, max_epochs, version("scvi-tools")], ["scvi_peer"])
     path = None if cache is None else Path(cache) / f"scvi_{identity}.pt"
     if path is not None and path.exists():
-        model.module.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+        model.module.load_state_dict(read_checkpoint(path, identity)["weights"])
     else:
         quiet = {"enable_progress_bar": False, "logger": False, "enable_checkpointing": False}
         model.train(max_epochs=max_epochs, early_stopping=True, accelerator="cpu", **quiet)
         if path is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            aside = path.with_suffix(f".{os.getpid()}.partial")
-            torch.save(model.module.state_dict(), aside)
-            os.replace(aside, path)
-    return FittedScvi(model.module.cpu().eval(), seed)
+            content = {"identity": identity, "step": max_epochs, "weights": model.module.state_dict()}
+            write_checkpoint(path, content)
+    return FittedScvi(model.module.cpu().eval())
 
 
 def require_scvi() -> None:

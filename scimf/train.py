@@ -9,10 +9,8 @@ import hashlib
 import json
 import math
 import os
-import platform
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +18,7 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
+from scimf.checkpoints import read_checkpoint, write_checkpoint
 from scimf.fitted import FittedSDE
 from scimf.sde import InteractingSDE, SDEConfig, roll_out
 from scimf.snapshots import Clock, Snapshots, Units, pad, starting_snapshots
@@ -321,11 +320,6 @@ def fit_key(train: Snapshots, split: "Split", config: SDEConfig, seed: int) -> s
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:24]
 
 
-def _versions() -> dict[str, str]:
-    packages = ("torch", "torchsde", "POT", "numpy")
-    return {"python": platform.python_version()} | {name: version(name) for name in packages}
-
-
 def _write_checkpoint(
     path: Path, model: FittedSDE, optimiser: torch.optim.Optimizer, average: dict[str, torch.Tensor], identity: str
 ) -> None:
@@ -338,32 +332,14 @@ def _write_checkpoint(
         "history": model.history,
         "config": model.config.to_dict(),
         "seed": model.seed,
-        "versions": _versions(),
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
-        torch.save(content, partial)
-        os.replace(partial, path)
-    except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
-        raise OSError(f"{path}: the checkpoint of step {content['step']} cannot be written ({error})") from error
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def _load_file(path: Path) -> dict:
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise ValueError(f"{path}: damaged or not a checkpoint ({error}); delete it and run again") from error
+    write_checkpoint(path, content)
 
 
 def _read_checkpoint(
     path: Path, model: FittedSDE, optimiser: torch.optim.Optimizer, average: dict[str, torch.Tensor], identity: str
 ) -> int:
-    content = _load_file(path)
-    if content.get("identity") != identity:
-        raise ValueError(f"{path}: belongs to another fit (identity {content.get('identity')}, expected {identity})")
+    content = read_checkpoint(path, identity)
     model.sde.load_state_dict(content["weights"])
     optimiser.load_state_dict(content["optimiser"])
     for name, value in content["average"].items():
@@ -376,5 +352,5 @@ def _read_checkpoint(
 def _finished(path: Path) -> bool:
     if not path.exists():
         return False
-    content = _load_file(path)
+    content = read_checkpoint(path)
     return content["step"] == content["config"]["steps"]
