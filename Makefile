@@ -93,7 +93,7 @@ test-faults: $(ENV)
 # CellRank and scVelo pin old relatives of our packages, so they have an environment of their own.
 test-interop:
 	if [ ! -f build/interop/installed ]; then python3 -m venv --clear build/interop && \
-		build/interop/bin/python -m pip install -q -e '.[interop]' 'pytest>=8' && touch build/interop/installed; fi
+		build/interop/bin/python -m pip install -q -e '.[interop]' 'numpy<2.3' 'pytest>=8' -c <(grep '^torch==' constraints.txt) && touch build/interop/installed; fi
 	build/interop/bin/python -m pytest -q tests/test_interop.py
 
 times check-figures: $(ENV)

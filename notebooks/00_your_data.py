@@ -222,7 +222,7 @@ run.save_figure(fig, "fig0c_your_velocities")
 # One culture that is sampled over time cannot say: what a cell hears always comes together with the day and with what
 # it would have done anyway. Several populations of different composition can, and then the test of notebook 5 is run
 # here. If the answer is "cannot be told", no map of influences is drawn: notebook 5 shows how convincing a wrong one
-# looks.
+# looks. With eight populations or more this takes some minutes.
 
 # %%
 verdict = scimf.do_cells_interact(adata, n_pcs=n_pcs, seed=seed, **options)
@@ -253,6 +253,8 @@ influences.head(10)
 # | `uns["scimf"]` | provenance, the warnings, and the verdict |
 #
 # CellRank takes the velocity as it is: `VelocityKernel(adata, attr="obsm", xkey="X_scimf", vkey="velocity_scimf")`.
+# scVelo wants layers, so give it the coordinates as if they were genes:
+# `AnnData(adata.obsm["X_scimf"], layers={"Ms": adata.obsm["X_scimf"], "velocity": adata.obsm["velocity_scimf"]})`.
 
 # %%
 adata.uns["scimf"]["verdict"] = str(verdict)
