@@ -6,6 +6,7 @@ How a file is written does not decide what a fit gives, so this room is in no fi
 import os
 import platform
 import zipfile
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -30,7 +31,8 @@ def write_checkpoint(path: Path, content: dict) -> None:
     except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
         raise OSError(f"{path}: the checkpoint of step {content['step']} cannot be written ({error})") from error
     finally:
-        aside.unlink(missing_ok=True)
+        with suppress(OSError):  # what matters was raised above
+            aside.unlink(missing_ok=True)
 
 
 def read_checkpoint(path: Path, identity: str | None = None) -> dict:
