@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from scimf.preprocess import Split
 
-FEW_CELLS = 100  #: at a time; below, the floor of a score is about as large as most effects
+FEW_CELLS = 100  #: at a time; a convention: a score takes half of them for the truth and half for its floor
 FEW_OF_A_TYPE = 20
 GROWTH = 1.5  #: change of the number of cells between two times that is worth a word
 UNEVEN = 3.0  #: largest over smallest gap between times
