@@ -1,4 +1,4 @@
-"""What can go wrong does: processes are killed at random points, disks fill up, folders cannot be made, files are damaged.
+"""What can go wrong does: processes are killed, disks fill up, folders cannot be made, files are damaged.
 
 ``make test`` has the short form; ``make test-faults`` repeats every kill and every malformed file ten times as often.
 Kills happen in forked children, which have everything imported: so a fault costs a fraction of a second.
