@@ -13,13 +13,13 @@ import torch
 from scimf.autoencode import FittedCounts, panel_counts
 from scimf.counts import thin
 from scimf.flow import DiffusionTransformer, FlowConfig, flow_loss, guided, integrate
+from scimf.librarysizes import LibraryGivenLatent, LibrarySizes
 from scimf.optimise import Plan, identity_of, optimise
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
 BLOCK = 512  #: cells that are integrated together
-ENOUGH = 10  #: cells from which the library sizes of a combination are taken by themselves
 
 
 @dataclass(frozen=True)
@@ -61,50 +61,6 @@ class Conditions:
         return np.stack(columns, 1).astype(np.int64) if columns else np.zeros((len(obs), 0), np.int64)
 
 
-@dataclass(frozen=True)
-class LibrarySizes:
-    r"""Log-normal total counts given conditions.
-
-    A combination with at least ``ENOUGH`` training cells has its own mean and standard deviation of
-    :math:`\log L`. Any other one, unseen combinations included, has the sum of the effects of its conditions (least
-    squares over all training cells) and the spread around it. What is not told has no effect; if nothing is told, mean
-    and spread are those of all training cells.
-    """
-
-    seen: dict[tuple[int, ...], tuple[float, float]]
-    effects: tuple[np.ndarray, ...]  #: one array per condition; the last entry, "not told", is 0
-    centre: float
-    spread: float
-
-    @classmethod
-    def of(cls, totals: np.ndarray, labels: np.ndarray, levels: Sequence[int]) -> "LibrarySizes":
-        """Fit to total counts (cells,) and labels (cells, conditions)."""
-        log = np.log(totals)
-        design = [np.eye(n)[column] for n, column in zip(levels, labels.T, strict=True)]
-        x = np.concatenate(design, 1) if design else np.zeros((len(log), 0))
-        centre = float(log.mean())
-        ridge = 1e-3 * len(log) * np.eye(x.shape[1])  # the effects of one condition are known up to a constant
-        effect = np.linalg.solve(x.T @ x + ridge, x.T @ (log - centre)) if x.shape[1] else np.zeros(0)
-        parts = np.split(effect, np.cumsum(levels)[:-1]) if design else []
-        groups: dict[tuple[int, ...], list[float]] = {}
-        for key, value in zip(map(tuple, labels.tolist()), log, strict=True):
-            groups.setdefault(key, []).append(value)
-        seen = {k: (float(np.mean(v)), float(np.std(v))) for k, v in groups.items() if len(v) >= ENOUGH}
-        seen[tuple(levels)] = (centre, float(log.std()))  # nothing is told: any training cell
-        return cls(
-            seen, tuple(np.append(part, 0.0) for part in parts), centre, float(np.std(log - centre - x @ effect))
-        )
-
-    def draw(self, labels: np.ndarray, *, seed: int = 0) -> np.ndarray:  # (cells,), whole numbers from 1
-        """Total counts of cells with these labels."""
-        mean = self.centre + sum(part[column] for part, column in zip(self.effects, labels.T, strict=True))
-        stats = np.stack([mean * np.ones(len(labels)), np.full(len(labels), self.spread)], 1)
-        for i, key in enumerate(map(tuple, labels.tolist())):
-            stats[i] = self.seen.get(key, stats[i])
-        noise = np.random.default_rng(seed).standard_normal(len(labels))
-        return np.maximum(1, np.round(np.exp(stats[:, 0] + stats[:, 1] * noise)))
-
-
 def encode_as_trained(counts: FittedCounts, matrix: np.ndarray, *, seed: int = 0) -> np.ndarray:
     """Latents (cells, tokens, latent) of counts (cells, genes), seen as in training: whole, or a random half of each.
 
@@ -124,7 +80,8 @@ class FittedFlow:
     model: DiffusionTransformer
     counts: FittedCounts
     conditions: Conditions
-    library: LibrarySizes
+    library: LibrarySizes  #: given the conditions alone
+    depth: LibraryGivenLatent  #: given the standardised latent, too, which is what :meth:`sample` draws from
     mean: np.ndarray  #: (tokens, latent), of the training latents
     sd: np.ndarray  #: (tokens, latent)
     seed: int
@@ -152,6 +109,10 @@ class FittedFlow:
             parts.append(z.cpu().numpy())
         return np.concatenate(parts) * self.sd + self.mean
 
+    def totals(self, z: np.ndarray, labels: np.ndarray, *, seed: int = 0) -> np.ndarray:  # (cells,)
+        """Draw total counts for latents (cells, tokens, latent) and labels (cells, conditions)."""
+        return self.depth.draw(((z - self.mean) / self.sd).reshape(len(z), -1), labels, seed=seed)
+
     def sample(
         self, obs: pd.DataFrame | int, *, library: np.ndarray | None = None, seed: int = 0, **options
     ) -> "AnnData":
@@ -163,7 +124,7 @@ class FittedFlow:
             One row per cell with its conditions; a missing column or value is not told. Or a number of cells, then
             nothing is told.
         library
-            Total counts (cells,); drawn from the training cells of the conditions by default.
+            Total counts (cells,); by default drawn for each cell's latent and conditions, by the law of training cells.
         seed
             Noise, library sizes and counts.
         **options
@@ -180,7 +141,7 @@ class FittedFlow:
             raise ValueError("obs: no cell is asked for")
         labels = self.conditions.labels(obs)
         z = self.latents(labels, seed=seed, **options)
-        library = self.library.draw(labels, seed=seed) if library is None else np.asarray(library)
+        library = self.totals(z, labels, seed=seed) if library is None else np.asarray(library)
         cells = self.counts.draw(z, library, seed=int(np.random.SeedSequence([seed, 1]).generate_state(1)[0]))
         for name in (name for name in self.conditions.values if name in obs):
             cells.obs[name] = pd.Categorical(obs[name].astype(str))
@@ -220,7 +181,9 @@ def fit_flow(
     matrix = panel_counts(seen, counts.genes)
     latent = encode_as_trained(counts, matrix, seed=seed)
     mean, sd = latent.mean(0), latent.std(0).clip(1e-6)
-    library = LibrarySizes.of(matrix.sum(1), labels, known.levels)
+    known_by = (matrix.sum(1), labels, known.levels)
+    library = LibrarySizes.of(*known_by)
+    depth = LibraryGivenLatent.of(((latent - mean) / sd).reshape(len(latent), -1), *known_by)
     torch.manual_seed(seed)
     model = DiffusionTransformer(*mean.shape, known.levels, config).to(counts.device)
     data, told = torch.as_tensor((latent - mean) / sd), torch.as_tensor(labels)
@@ -242,7 +205,7 @@ def fit_flow(
     )
     options = {"identity": identity, "path": path, "progress": progress, "label": "flow", "on_step": on_step}
     history = optimise(model, losses, plan, seed=seed, **options)
-    return FittedFlow(model, counts, known, library, mean, sd, seed, history)
+    return FittedFlow(model, counts, known, library, depth, mean, sd, seed, history)
 
 
 def fit_flow_many(jobs: Sequence[dict], *, cache: Path | str, workers: int | None = None) -> list[FittedFlow]:

@@ -1,7 +1,7 @@
 r"""What a latent flow has to beat: priors that need no training, and predictions of combinations without any model.
 
-All priors share the decoder and the library sizes of a fitted flow, so that rows of a table differ in where the latents
-came from and in nothing else. Shown in notebook 09.
+All priors share the decoder of a fitted flow and its law of library sizes given latents, so that rows of a table differ
+in where the latents came from and in nothing else. Shown in notebook 09.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -46,10 +46,12 @@ def sample_prior(
 ) -> "AnnData":
     """Draw a cell per row of ``obs`` from a prior in place of the flow.
 
-    The prior does not know the conditions of ``obs``; they decide the library sizes (cells,), unless these are given.
+    The prior does not know the conditions of ``obs``. The library sizes (cells,), unless these are given, go with its
+    latents and with the conditions.
     """
-    library = flow.library.draw(flow.conditions.labels(obs), seed=seed) if library is None else np.asarray(library)
-    return flow.counts.draw(prior(flow, len(obs), seed=seed), library, seed=seed)
+    z = prior(flow, len(obs), seed=seed)
+    library = flow.totals(z, flow.conditions.labels(obs), seed=seed) if library is None else np.asarray(library)
+    return flow.counts.draw(z, library, seed=seed)
 
 
 def reconstruct(fitted: FittedCounts, counts: np.ndarray, *, seed: int = 0) -> np.ndarray:  # (cells, genes)
@@ -71,24 +73,21 @@ def generation_samples(
     are given: their latents are what a flow learns, so it cannot be asked for more; ``flow``, told the conditions of
     the test cells; ``flow_unconditional``, told nothing (absent if there are no conditions); ``fitted_gaussian`` and
     ``standard_normal`` in place of the flow. For each of ``others``, flows of other autoencoders of the same panel,
-    ``<name>_reconstruction`` and ``<name>_flow``. Generated cells of all rows have the same library sizes, drawn for
-    the conditions of the test cells.
+    ``<name>_reconstruction`` and ``<name>_flow``. Each row draws library sizes for its own latents.
     """
     real = panel_counts(test, flow.counts.genes)
-    labels = flow.conditions.labels(test.obs)
-    options = {"library": flow.library.draw(labels, seed=seed), "seed": seed}
-    cells = {"flow": flow.sample(test.obs, **options)}
+    cells = {"flow": flow.sample(test.obs, seed=seed)}
     if flow.conditions.values:
-        cells["flow_unconditional"] = flow.sample(test.n_obs, **options)
+        cells["flow_unconditional"] = flow.sample(test.n_obs, seed=seed)
     for name, prior in (("fitted_gaussian", gaussian_prior), ("standard_normal", standard_prior)):
-        cells[name] = sample_prior(flow, test.obs, prior=prior, **options)
+        cells[name] = sample_prior(flow, test.obs, prior=prior, seed=seed)
     found = {"reconstruction": reconstruct(flow.counts, real, seed=seed)}
     if train is not None:
         some = np.random.default_rng([seed, 2]).permutation(train.n_obs)[: test.n_obs]
         found["perfect_flow"] = reconstruct(flow.counts, panel_counts(train[some], flow.counts.genes), seed=seed)
     for name, other in (others or {}).items():
         found[f"{name}_reconstruction"] = reconstruct(other.counts, real, seed=seed)
-        cells[f"{name}_flow"] = other.sample(test.obs, **options)
+        cells[f"{name}_flow"] = other.sample(test.obs, seed=seed)
     return found | {name: part.X.toarray() for name, part in cells.items()}
 
 

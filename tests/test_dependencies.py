@@ -13,7 +13,7 @@ from scimf import paths
 ROOT = paths.ROOT
 #: Rooms in the order of the data; a room imports from its own row or from rows above.
 ROOMS = [
-    ["paths", "checkpoints"],
+    ["paths", "checkpoints", "librarysizes"],
     ["particles", "networks"],
     ["registry", "formats"],
     ["ownfile"],

@@ -10,7 +10,8 @@ import pytest
 from scimf.autoencode import fit_counts
 from scimf.counts import CountConfig
 from scimf.flow import FlowConfig
-from scimf.generate import Conditions, LibrarySizes, encode_as_trained, fit_flow, fit_flow_many
+from scimf.generate import Conditions, encode_as_trained, fit_flow, fit_flow_many
+from scimf.librarysizes import LibraryGivenLatent, LibrarySizes
 
 GENES = 24
 COUNTS = CountConfig(width=16, tokens=2, latent=4, layers=1, heads=2, cross_heads=1, batch_cells=64, steps=150, lr=1e-2)
@@ -86,6 +87,22 @@ def test_library_sizes_of_an_unseen_combination_are_the_sum_of_effects():
     untold = np.log(sizes.draw(np.array([[2, 2]] * 3000)))
     assert abs(untold.mean() - log.mean()) < 0.05 and abs(untold.std() - log.std()) < 0.03
     assert (LibrarySizes.of(np.exp(log), np.zeros((6000, 0), int), ()).draw(np.zeros((5, 0), int)) > 50).all()
+
+
+def test_library_sizes_go_with_the_latent_they_are_drawn_for():
+    rng = np.random.default_rng(0)
+    z, labels = rng.standard_normal((4000, 3)), rng.integers(0, 2, (4000, 1))
+    spread = np.array([0.1, 0.3])[labels[:, 0]]
+    log = 6 + 0.8 * z[:, 0] - 0.4 * z[:, 2] + labels[:, 0] + spread * rng.standard_normal(4000)
+    sizes = LibraryGivenLatent.of(z, np.exp(log), labels, (2,))
+    np.testing.assert_allclose(sizes.slope, [0.8, 0, -0.4], atol=0.05)
+    drawn = np.log(sizes.draw(z, labels, seed=1))
+    for kind in (0, 1):
+        mine = labels[:, 0] == kind
+        assert abs((drawn - log)[mine].mean()) < 0.05
+        assert abs((drawn - log)[mine].std() / (np.sqrt(2) * spread[mine][0]) - 1) < 0.1  # two draws, both with noise
+    far = sizes.draw(1e3 * z[:50], labels[:50])  # latents that no cell has: not e to the thousandth
+    assert np.isfinite(far).all() and far.max() < 3 * np.exp(log).max()
 
 
 def test_a_killed_flow_goes_on_with_the_same_numbers(fitted, adata, tmp_path, monkeypatch):
