@@ -71,13 +71,16 @@ def generation_samples(
 
     ``reconstruction`` of the test cells; ``perfect_flow``, reconstructions of as many of the ``train`` cells if these
     are given: their latents are what a flow learns, so it cannot be asked for more; ``flow``, told the conditions of
-    the test cells; ``flow_unconditional``, told nothing (absent if there are no conditions); ``fitted_gaussian`` and
+    the test cells, and ``flow_sized_by_type``, its latents with library sizes drawn for the conditions alone;
+    ``flow_unconditional``, told nothing (both absent if there are no conditions); ``fitted_gaussian`` and
     ``standard_normal`` in place of the flow. For each of ``others``, flows of other autoencoders of the same panel,
-    ``<name>_reconstruction`` and ``<name>_flow``. Each row draws library sizes for its own latents.
+    ``<name>_reconstruction`` and ``<name>_flow``. All other rows draw library sizes for their own latents.
     """
     real = panel_counts(test, flow.counts.genes)
     cells = {"flow": flow.sample(test.obs, seed=seed)}
     if flow.conditions.values:
+        by_type = flow.library.draw(flow.conditions.labels(test.obs), seed=seed)
+        cells["flow_sized_by_type"] = flow.sample(test.obs, library=by_type, seed=seed)
         cells["flow_unconditional"] = flow.sample(test.n_obs, seed=seed)
     for name, prior in (("fitted_gaussian", gaussian_prior), ("standard_normal", standard_prior)):
         cells[name] = sample_prior(flow, test.obs, prior=prior, seed=seed)
