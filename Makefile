@@ -25,7 +25,7 @@ ENV := .venv/installed
 endif
 EXECUTE = $(PYTHON) -m scimf.execute
 
-.PHONY: help figures test publish notebooks html data student clean lock lint times check-figures test-unit test-faults test-interop
+.PHONY: help figures test publish notebooks html data student clean lock lint times check-figures test-unit test-faults test-interop sweep test-slurm
 help: ## this list
 	@sed -nE 's/^([a-z]+):[^#]*## (.*)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
 	@echo 'Options: PROFILE=smoke|teach|paper (default teach), NOTEBOOKS="03_train 04_evaluate" (default all)'
@@ -95,6 +95,29 @@ test-interop:
 	if [ ! -f build/interop/installed ]; then python3 -m venv --clear build/interop && \
 		build/interop/bin/python -m pip install -q -e '.[interop]' 'numpy<2.3' 'pytest>=8' -c <(grep '^torch==' constraints.txt) && touch build/interop/installed; fi
 	build/interop/bin/python -m pytest -q tests/test_interop.py
+
+# The scoreboard as jobs, `make sweep SWEEP=workflow/boards.toml ON=slurm FLAGS="..."`; one after the other, without
+# Snakemake, it is `make sweep ON=serial`. An interrupted sweep goes on where it was
+# (after kill -9 of Snakemake itself, FLAGS=--unlock first).
+SWEEP ?= workflow/sweep.toml
+ON ?= local
+SNAKEMAKE ?= $(PYTHON) -m snakemake
+SWEPT = $(BUILD)/sweep/$(basename $(notdir $(SWEEP)))
+ifeq ($(ON),serial)
+sweep: $(ENV)
+	OMP_NUM_THREADS=1 $(PYTHON) -m scimf.sweep serial $(SWEEP) $(SWEPT)
+else
+sweep: $(ENV)
+	@$(SNAKEMAKE) --version >/dev/null 2>&1 || { echo "Snakemake is not installed: $(PYTHON) -m pip install -e '.[cluster]'" \
+		"-c <(grep -v ^packaging= constraints.txt), or SNAKEMAKE=/path/to/it, or make sweep ON=serial"; exit 1; }
+	$(PYTHON) -m scimf.sweep plan $(SWEEP) $(SWEPT)/plan.json
+	$(SNAKEMAKE) --snakefile workflow/Snakefile --directory $(SWEPT) --configfile $(SWEPT)/plan.json \
+		--workflow-profile workflow/profiles/$(ON) $(FLAGS)
+endif
+
+# A real SLURM on this host (Debian: slurm-wlm, munge), started and stopped by the test, in a temporary folder.
+test-slurm: $(ENV)
+	SCIMF_SLURM=1 OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q -s tests/test_slurm.py
 
 times check-figures: $(ENV)
 	@$(EXECUTE) $@

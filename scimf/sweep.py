@@ -30,8 +30,8 @@ from scimf.train import code_hash
 #: What a sweep may ask for. The rows of ``scimf_forward``, half of the fits of ``scimf``, come with those of ``scimf``.
 METHODS = tuple(name for name in LEARNED if name != "scimf_forward")
 #: Rooms whose code decides a score, beside those of the fits.
-_ROOMS = ("baselines", "bridge", "datasets", "evaluate", "fitted", "formats", "particles", "peers", "preprocess")
-_ROOMS += ("readers", "registry", "scoreboard", "simulate", "sweep")
+_ROOMS = ("baselines", "bridge", "datasets", "evaluate", "fitted", "networks", "particles", "peers")
+_ROOMS += ("preprocess", "readers", "registry", "scoreboard", "simulate", "sweep")
 _ORDER = ["board", "setup", "method", "seed", "kind", "population", "time", "metric", "draw"]
 
 
@@ -253,10 +253,11 @@ def write(table: pd.DataFrame, folder: Path) -> None:
 
 
 def plan(settings: Settings, path: Path) -> None:
-    """Write what ``workflow/Snakefile`` needs to know: the jobs' files, and by which Python they are made."""
+    """Write what ``workflow/Snakefile`` needs to know: the files of the jobs, and what makes them, with whole paths."""
     files = [f"{settings.key()}/{job.file}" for job in jobs(settings)]
-    content = {"plan": str(path.resolve()), "python": sys.executable, "settings": asdict(settings), "files": files}
-    write_atomic(path, json.dumps(content, indent=1))
+    where = {"SCIMF_BUILD": str(paths.BUILD), "SCIMF_DATA": str(paths.DATA), "OMP_NUM_THREADS": "1"}
+    content = {"plan": str(path.resolve()), "python": sys.executable, "environment": where, "files": files}
+    write_atomic(path, json.dumps(content | {"settings": asdict(settings)}, indent=1))
     say(f"{len(files)} jobs in {path}")
 
 

@@ -35,7 +35,7 @@ ROOMS = [
     ["scoreboard", "judge"],
     ["plots"],
     ["notebook"],
-    ["publish", "report"],
+    ["publish", "report", "sweep"],
     ["execute"],
 ]
 RANK = {room: rank for rank, rooms in enumerate(ROOMS) for room in rooms}

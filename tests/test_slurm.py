@@ -1,0 +1,243 @@
+"""A sweep on a real SLURM of this one host, with jobs killed and the controller restarted: the serial table comes out.
+
+``make test-slurm`` asks for it; it starts munged, slurmctld and slurmd of its own on loopback, in a temporary folder.
+"""
+
+import getpass
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections import Counter
+from importlib.util import find_spec
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+from scimf import paths, train
+
+NEEDED = {"munged": "munge", "slurmctld": "slurm-wlm", "slurmd": "slurm-wlm", "sbatch": "slurm-wlm"}
+STEPS = 2 * train.CHECKPOINT_EVERY  # so that a fit can be caught between its checkpoint and its end
+SWEEP = f"""
+boards = ["toy"]
+methods = ["scimf", "no_interaction", "attention"]
+seeds = [0, 1]
+steps = {STEPS}
+draws = 2
+transport_n = 50
+"""
+#: The smallest cluster: this host, two slots, no accounting; a finished job is remembered for 10 minutes.
+CONF = """
+ClusterName=test
+SlurmctldHost={host}(127.0.0.1)
+SlurmctldPort={ports[0]}
+SlurmdPort={ports[1]}
+SlurmUser={user}
+SlurmdUser={user}
+AuthType=auth/munge
+AuthInfo=socket={folder}/munge.socket
+CredType=cred/munge
+StateSaveLocation={folder}/state
+SlurmdSpoolDir={folder}/spool
+SlurmctldPidFile={folder}/slurmctld.pid
+SlurmdPidFile={folder}/slurmd.pid
+SlurmctldLogFile={folder}/slurmctld.log
+SlurmdLogFile={folder}/slurmd.log
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+MpiDefault=none
+SwitchType=switch/none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core
+SlurmdParameters=config_overrides
+AccountingStorageType=accounting_storage/none
+JobCompType=jobcomp/filetxt
+JobCompLoc={folder}/jobs.txt
+JobAcctGatherType=jobacct_gather/none
+MinJobAge=600
+ReturnToService=2
+SchedulerParameters=batch_sched_delay=1,sched_interval=5
+NodeName={host} NodeAddr=127.0.0.1 CPUs=2 RealMemory=64000 State=UNKNOWN
+PartitionName=all Nodes={host} Default=YES MaxTime=INFINITE State=UP
+"""
+pytestmark = pytest.mark.skipif(not os.environ.get("SCIMF_SLURM"), reason="starts a SLURM of its own: make test-slurm")
+
+
+def say(line):
+    sys.__stdout__.write(f"{time.strftime('%H:%M:%S')} {line}\n")
+    sys.__stdout__.flush()
+
+
+def which(program):
+    return shutil.which(program, path=f"{os.environ['PATH']}:/usr/sbin")  # where Debian has daemons
+
+
+def free_ports(n):
+    sockets = [socket.socket() for _ in range(n)]
+    for s in sockets:
+        s.bind(("127.0.0.1", 0))
+    ports = [s.getsockname()[1] for s in sockets]
+    for s in sockets:
+        s.close()
+    return ports
+
+
+def until(condition, what, seconds=120, pause=0.2):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if found := condition():
+            return found
+        time.sleep(pause)
+    pytest.fail(f"waited {seconds} s in vain for {what}")
+
+
+class Cluster:
+    """SLURM on this host, its configuration, state and logs in one folder."""
+
+    def __init__(self, folder):
+        self.folder, self.daemons = folder, {}
+        for part in ("state", "spool"):
+            (folder / part).mkdir()
+        host = socket.gethostname().split(".")[0]
+        conf = CONF.format(folder=folder, host=host, user=getpass.getuser(), ports=free_ports(2))
+        (folder / "slurm.conf").write_text(conf)
+        (folder / "munge.key").write_bytes(os.urandom(128))
+        (folder / "munge.key").chmod(0o600)
+        wrapper = folder / "bin" / "srun"  # the plugin hides SLURM_CONF from the srun of a job
+        wrapper.parent.mkdir()
+        wrapper.write_text(f'#!/bin/sh\nSLURM_CONF={folder}/slurm.conf exec {which("srun")} "$@"\n')
+        wrapper.chmod(0o700)
+        path = f"{wrapper.parent}:{os.environ['PATH']}"
+        self.environment = os.environ | {"SLURM_CONF": f"{folder}/slurm.conf", "OMP_NUM_THREADS": "1", "PATH": path}
+
+    def daemon(self, name, *arguments):
+        with open(self.folder / f"{name}.out", "ab") as log:
+            streams = {"stdout": log, "stderr": log, "stdin": subprocess.DEVNULL}
+            self.daemons[name] = subprocess.Popen([which(name), *arguments], env=self.environment, **streams)
+
+    def start_controller(self):
+        self.daemon("slurmctld", "-D")
+
+    def __enter__(self):
+        files = {"key-file": "key", "socket": "socket", "pid-file": "pid", "log-file": "log", "seed-file": "seed"}
+        self.daemon("munged", "-F", "-f", *(f"--{flag}={self.folder}/munge.{end}" for flag, end in files.items()))
+        until((self.folder / "munge.socket").exists, "munged")
+        self.start_controller()
+        self.daemon("slurmd", "-D")
+        until(lambda: "idle" in self.ask("sinfo", "-h", "-o", "%T"), "an idle node")
+        return self
+
+    def __exit__(self, *_):
+        self.ask("scancel", "--user", getpass.getuser())
+        time.sleep(2)
+        for process in self.daemons.values():
+            process.terminate()
+        for process in self.daemons.values():
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+    def ask(self, *command):
+        got = subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=60)
+        return got.stdout.strip()
+
+    def jobs(self, state):
+        return self.ask("squeue", "-h", "-t", state, "-o", "%i").split()
+
+    def history(self):
+        """State of every job that ended, as SLURM wrote it down."""
+        words = [line.split() for line in (self.folder / "jobs.txt").read_text().splitlines()]
+        return {w["JobId"]: w["JobState"] for w in (dict(p.split("=", 1) for p in x if "=" in p) for x in words)}
+
+
+def fitting(folder):
+    """Process id -> result file, of the jobs below ``folder`` that run now."""
+    found = {}
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = entry.read_bytes().decode().split("\0")
+        except OSError:
+            continue  # it has just ended
+        if words[1:4] == ["-m", "scimf.sweep", "job"] and str(folder) in words[4]:
+            found[int(entry.parent.name)] = words[5]
+    return found
+
+
+def half_way(cache):
+    """Fits whose checkpoint is not the last one."""
+    return [p for p in cache.glob("*.pt") if torch.load(p, weights_only=True)["step"] < STEPS]
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    if missing := sorted({package for tool, package in NEEDED.items() if not which(tool)}):
+        pytest.fail(f"no SLURM here; on Debian or Ubuntu: apt-get install {' '.join(missing)}")
+    if not (find_spec("snakemake") and find_spec("snakemake_executor_plugin_slurm")):
+        pytest.fail("no Snakemake with its SLURM plugin here: make sweep says what to install")
+    with Cluster(tmp_path_factory.mktemp("slurm")) as started:
+        say(f"SLURM {started.ask('sinfo', '--version')}: {started.ask('sinfo', '-h', '-o', '%n %c CPUs %T')}")
+        yield started
+
+
+def test_table_is_the_serial_one_whatever_is_killed(cluster, tmp_path):
+    settings, folder = tmp_path / "sweep.toml", tmp_path / "slurm" / "sweep"
+    settings.write_text(SWEEP)
+    own = cluster.environment | {"SCIMF_BUILD": str(tmp_path / "serial")}
+    start = time.monotonic()
+    subprocess.run([sys.executable, "-m", "scimf.sweep", "serial", settings, tmp_path / "serial"], env=own, check=True)
+    say(f"serial: {time.monotonic() - start:.0f} s")
+
+    own = cluster.environment | {"SCIMF_BUILD": str(tmp_path / "slurm")}
+    subprocess.run([sys.executable, "-m", "scimf.sweep", "plan", settings, folder / "plan.json"], env=own, check=True)
+    command = [sys.executable, "-m", "snakemake", "--snakefile", paths.ROOT / "workflow" / "Snakefile"]
+    command += ["--directory", folder, "--workflow-profile", paths.ROOT / "workflow" / "profiles" / "slurm"]
+    command += ["--configfile", folder / "plan.json", "--slurm-no-account", "--slurm-status-command", "squeue"]
+    command += ["--slurm-init-seconds-before-status-checks", "5"]
+    log = tmp_path / "snakemake.log"
+    with open(log, "wb") as stream:
+        sweep = subprocess.Popen([str(c) for c in command], env=own, stdout=stream, stderr=stream)
+    try:
+        disturb(cluster, folder, tmp_path / "slurm" / "fits")
+        assert sweep.wait(900) == 0, log.read_text()[-3000:]
+    except BaseException:
+        say(log.read_text()[-3000:])
+        raise
+    finally:
+        sweep.kill()
+    history = cluster.history()
+    say(f"jobs of SLURM by state: {dict(Counter(history.values()))}")
+    assert Counter(history.values())["COMPLETED"] == 8 and {"FAILED", "CANCELLED"} <= set(history.values())
+    for name in ("scores.csv", "summary.csv"):
+        assert (folder / name).read_bytes() == (tmp_path / "serial" / name).read_bytes(), name
+    say(f"{len(pd.read_csv(folder / 'scores.csv'))} scores, equal to the serial ones to the last byte")
+
+
+def disturb(cluster, folder, cache):
+    """Kill one job's process between two checkpoints, cancel another one, and restart the controller amid jobs."""
+    until(lambda: cache.is_dir() and half_way(cache), "a fit half-way", 300)
+    running = fitting(folder)
+    pid, file = next(iter(running.items()))
+    os.kill(pid, signal.SIGKILL)
+    say(f"kill -9 of process {pid} ({file}); fits at step {train.CHECKPOINT_EVERY} of {STEPS}: {len(half_way(cache))}")
+
+    job = until(lambda: [j for j in cluster.jobs("RUNNING") if len(fitting(folder)) > 1], "two running jobs", 300)[-1]
+    cluster.ask("scancel", job)
+    say(f"scancel {job}")
+
+    until(lambda: fitting(folder) and cluster.jobs("PENDING"), "running and waiting jobs", 300)
+    running, waiting = cluster.jobs("RUNNING"), cluster.jobs("PENDING")
+    controller = cluster.daemons["slurmctld"]
+    controller.kill()
+    controller.wait()
+    say(f"kill -9 of slurmctld with {len(running)} jobs running, {len(waiting)} waiting")
+    time.sleep(20)
+    assert not cluster.ask("squeue", "-h"), "the controller should be away"
+    cluster.start_controller()
+    until(lambda: cluster.ask("squeue", "-h", "-t", "all"), "the controller's return")
+    say(f"slurmctld again, with {len(cluster.ask('squeue', '-h', '-t', 'all').splitlines())} jobs")

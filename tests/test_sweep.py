@@ -1,0 +1,130 @@
+"""Jobs of a sweep give the serial table; what is half-written or unknown is told apart. No engine is needed here."""
+
+import subprocess
+import sys
+from dataclasses import replace
+from importlib.util import find_spec
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import pytest
+
+import scimf
+from scimf import paths, sweep
+from scimf.scoreboard import BOARDS, Board
+from scimf.sweep import Job, Settings, do, gather, jobs, read_settings, serial
+
+SMALL = Settings(boards=("genes",), methods=("scimf", "attention"), seeds=(0, 3), steps=2, draws=1, transport_n=5, n=10)
+WORKFLOW = paths.ROOT / "workflow"
+
+
+@pytest.fixture(autouse=True)
+def _board_with_genes(monkeypatch):
+    """A few counts: the toy board has no genes, real ones do."""
+    rng = np.random.default_rng(0)
+    time = np.repeat([0.0, 1.0, 2.0, 3.0], 24)
+    rate = rng.gamma(2, 2, size=30) * np.exp(0.3 * time[:, None] * rng.normal(size=30))
+    adata = ad.AnnData(rng.poisson(rate).astype(np.float32), obs=pd.DataFrame({"time": time}).rename(str))
+    adata.uns["scimf"] = {"form": "counts"}
+    monkeypatch.setitem(BOARDS, "genes", Board("genes", "few", "leave_one_out", ((2.0,),), n_pcs=4))
+    load = scimf.load
+    monkeypatch.setattr(scimf, "load", lambda name, **options: adata if name == "few" else load(name, **options))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("sweep")
+
+
+def settings_file(path, **changes):
+    values = {"boards": ["toy"]} | changes
+    path.write_text("\n".join(f"{key} = {value!r}" for key, value in values.items()))
+    return path
+
+
+def test_every_board_setup_method_and_seed_is_a_job():
+    found = jobs(replace(SMALL, boards=("toy", "cite50.bridge")))
+    assert len(found) == len(set(found)) == len({job.file for job in found}) == (1 + 2) * (2 + 2 * 2)
+    assert Job("cite50.bridge", 1, "attention", 3) in found
+    assert Job("cite50.bridge", 1, "attention", 3).file == "cite50.bridge/1/attention.3.json"
+    first = {(job.board, job.setup): job.method for job in reversed(found)}
+    assert set(first.values()) == {"choice"}, "the others of a set-up need it"
+
+
+def test_jobs_in_any_order_give_the_serial_table(folder):
+    asked = jobs(SMALL)
+    for job in [j for j in asked if j.method == "choice"] + [j for j in reversed(asked) if j.method != "choice"]:
+        do(SMALL, job, folder, folder / "fits")
+    joined, whole = gather(SMALL, folder), serial(SMALL, folder / "other fits")
+    pd.testing.assert_frame_equal(joined, whole, check_exact=True)
+    assert joined.to_csv() == whole.to_csv()
+    assert {"floor", "mixture", "scimf_forward", *SMALL.methods} <= set(joined["method"])
+    assert joined["metric"].str.startswith("gene_").any()
+
+
+def test_half_a_result_is_no_result(folder):
+    job = Job("genes", 0, "scimf", 3)
+    path = do(SMALL, job, folder, folder / "fits")
+    whole, other = path.read_bytes(), path.with_name("scimf.0.json").read_bytes()
+    stamp = path.stat().st_mtime_ns
+    assert do(SMALL, job, folder, folder / "fits") == path and path.stat().st_mtime_ns == stamp
+    for damaged in (whole[: len(whole) // 2], b"", b"[]", other):
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"scimf\.3\.json: not the result of"):
+            gather(SMALL, folder)
+        do(SMALL, job, folder, folder / "fits")
+        assert path.read_bytes() == whole
+    path.unlink()
+    with pytest.raises(FileNotFoundError, match="1 of 5 results are missing, such as genes/0/scimf.3.json"):
+        gather(SMALL, folder)
+
+
+def test_other_settings_or_code_have_other_results(monkeypatch):
+    assert replace(SMALL, seeds=(7,), methods=("scimf",), boards=("toy",)).key() == SMALL.key()
+    keys = {SMALL.key(), replace(SMALL, steps=3).key(), replace(SMALL, draws=9).key()}
+    monkeypatch.setattr(sweep, "code_hash", lambda *_: "changed")
+    assert len({*keys, SMALL.key()}) == 4
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "told"),
+    [
+        ("boards", ["tooy"], "boards: unknown 'tooy', expected one of .*toy"),
+        ("methods", ["scimf_forward"], "methods: unknown 'scimf_forward', expected one of scimf, "),
+        ("device", "tpu", "device: unknown 'tpu', expected one of cpu"),
+        ("seeds", [0.5], r"seeds = \[0.5\], expected such as \[0, 1\]"),
+        ("seeds", [], r"seeds = \[\], expected such as"),
+        ("boards", "toy", r"boards = 'toy', expected such as \[\"toy\"\]"),
+        ("steps", -1, "steps = -1, expected such as 200"),
+        ("step", 3, "unknown key 'step', expected some of boards, "),
+    ],
+)
+def test_a_mistake_is_named(tmp_path, key, value, told):
+    with pytest.raises(ValueError, match=rf"my\.toml: {told}"):
+        read_settings(settings_file(tmp_path / "my.toml", **{key: value}))
+
+
+@pytest.mark.parametrize("name", ["sweep", "boards"])
+def test_our_own_settings_can_be_read(name):
+    assert jobs(read_settings(WORKFLOW / f"{name}.toml"))
+
+
+def test_a_plan_is_refused_once_the_code_has_changed(tmp_path, monkeypatch, capsys):
+    assert sweep.main(["plan", str(settings_file(tmp_path / "my.toml")), str(tmp_path / "plan.json")]) == 0
+    assert "8 jobs" in capsys.readouterr().out
+    file = f"{'0' * 12}/toy/0/choice.json"
+    assert sweep.main(["job", str(tmp_path / "plan.json"), file]) == 1
+    assert "no job of" in capsys.readouterr().err
+    assert sweep.main(["table", str(tmp_path / "plan.json"), str(tmp_path)]) == 1
+    assert "7 of 7 results are missing" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(find_spec("snakemake") is None, reason="an extra: make sweep says what to install")
+def test_snakemake_does_what_is_planned(tmp_path):
+    short = {"methods": ["scimf"], "seeds": [0], "steps": 2, "draws": 1, "transport_n": 5}
+    sweep.plan(read_settings(settings_file(tmp_path / "my.toml", **short)), tmp_path / "plan.json")
+    command = [sys.executable, "-m", "snakemake", "--snakefile", WORKFLOW / "Snakefile", "--directory", tmp_path]
+    command += ["--workflow-profile", WORKFLOW / "profiles" / "local", "--configfile", tmp_path / "plan.json"]
+    got = subprocess.run([*map(str, command), "--dry-run"], capture_output=True, text=True)
+    assert got.returncode == 0 and "score" in got.stdout, got.stderr
