@@ -111,6 +111,7 @@ sweep: $(ENV)
 	@$(SNAKEMAKE) --version >/dev/null 2>&1 || { echo "Snakemake is not installed: $(PYTHON) -m pip install -e '.[cluster]'" \
 		"-c <(grep -v ^packaging= constraints.txt), or SNAKEMAKE=/path/to/it, or make sweep ON=serial"; exit 1; }
 	$(PYTHON) -m scimf.sweep plan $(SWEEP) $(SWEPT)/plan.json
+	$(if $(filter no,$(ACCOUNTING)),PATH="$(CURDIR)/workflow/without-accounting:$$PATH") \
 	$(SNAKEMAKE) --snakefile workflow/Snakefile --directory $(SWEPT) --configfile $(SWEPT)/plan.json \
 		--workflow-profile workflow/profiles/$(ON) $(FLAGS)
 endif

@@ -22,7 +22,7 @@ import torch
 from scimf import paths, train
 
 NEEDED = {"munged": "munge", "slurmctld": "slurm-wlm", "slurmd": "slurm-wlm", "sbatch": "slurm-wlm"}
-STEPS = 2 * train.CHECKPOINT_EVERY  # so that a fit can be caught between its checkpoint and its end
+STEPS = train.CHECKPOINT_EVERY + 100  # so that a fit can be caught between its checkpoint and its end
 SWEEP = f"""
 boards = ["toy"]
 methods = ["scimf", "no_interaction", "attention"]
@@ -112,7 +112,7 @@ class Cluster:
         wrapper.parent.mkdir()
         wrapper.write_text(f'#!/bin/sh\nSLURM_CONF={folder}/slurm.conf exec {which("srun")} "$@"\n')
         wrapper.chmod(0o700)
-        path = f"{wrapper.parent}:{os.environ['PATH']}"
+        path = f"{wrapper.parent}:{paths.ROOT / 'workflow' / 'without-accounting'}:{os.environ['PATH']}"
         self.environment = os.environ | {"SLURM_CONF": f"{folder}/slurm.conf", "OMP_NUM_THREADS": "1", "PATH": path}
 
     def daemon(self, name, *arguments):
@@ -197,8 +197,7 @@ def test_table_is_the_serial_one_whatever_is_killed(cluster, tmp_path):
     subprocess.run([sys.executable, "-m", "scimf.sweep", "plan", settings, folder / "plan.json"], env=own, check=True)
     command = [sys.executable, "-m", "snakemake", "--snakefile", paths.ROOT / "workflow" / "Snakefile"]
     command += ["--directory", folder, "--workflow-profile", paths.ROOT / "workflow" / "profiles" / "slurm"]
-    command += ["--configfile", folder / "plan.json", "--slurm-no-account", "--slurm-status-command", "squeue"]
-    command += ["--slurm-init-seconds-before-status-checks", "5"]
+    command += ["--configfile", folder / "plan.json", "--slurm-init-seconds-before-status-checks", "5"]
     log = tmp_path / "snakemake.log"
     with open(log, "wb") as stream:
         sweep = subprocess.Popen([str(c) for c in command], env=own, stdout=stream, stderr=stream)

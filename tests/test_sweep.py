@@ -121,10 +121,16 @@ def test_a_plan_is_refused_once_the_code_has_changed(tmp_path, monkeypatch, caps
 
 
 @pytest.mark.skipif(find_spec("snakemake") is None, reason="an extra: make sweep says what to install")
-def test_snakemake_does_what_is_planned(tmp_path):
+def test_snakemake_gives_the_serial_table(tmp_path, monkeypatch):
     short = {"methods": ["scimf"], "seeds": [0], "steps": 2, "draws": 1, "transport_n": 5}
-    sweep.plan(read_settings(settings_file(tmp_path / "my.toml", **short)), tmp_path / "plan.json")
+    settings = read_settings(settings_file(tmp_path / "my.toml", **short))
+    monkeypatch.setattr(paths, "BUILD", tmp_path / "build")
+    sweep.plan(settings, tmp_path / "plan.json")
     command = [sys.executable, "-m", "snakemake", "--snakefile", WORKFLOW / "Snakefile", "--directory", tmp_path]
     command += ["--workflow-profile", WORKFLOW / "profiles" / "local", "--configfile", tmp_path / "plan.json"]
-    got = subprocess.run([*map(str, command), "--dry-run"], capture_output=True, text=True)
-    assert got.returncode == 0 and "score" in got.stdout, got.stderr
+    got = subprocess.run([*map(str, command)], capture_output=True, text=True)
+    assert got.returncode == 0 and "5 of 5 steps" in got.stdout + got.stderr, got.stderr
+    table = serial(settings, tmp_path / "fits")
+    assert (tmp_path / "scores.csv").read_text() == table.to_csv(index=False)
+    again = subprocess.run([*map(str, command)], capture_output=True, text=True)
+    assert "Nothing to be done" in again.stdout + again.stderr
