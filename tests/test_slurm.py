@@ -5,6 +5,7 @@
 
 import getpass
 import os
+import re
 import shutil
 import signal
 import socket
@@ -152,8 +153,7 @@ class Cluster:
 
     def history(self):
         """State of every job that ended, as SLURM wrote it down."""
-        words = [line.split() for line in (self.folder / "jobs.txt").read_text().splitlines()]
-        return {w["JobId"]: w["JobState"] for w in (dict(p.split("=", 1) for p in x if "=" in p) for x in words)}
+        return dict(re.findall(r"^JobId=(\d+) .*?JobState=(\w+)", (self.folder / "jobs.txt").read_text(), re.MULTILINE))
 
 
 def fitting(folder):
@@ -177,9 +177,9 @@ def half_way(cache):
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
     if missing := sorted({package for tool, package in NEEDED.items() if not which(tool)}):
-        pytest.fail(f"no SLURM here; on Debian or Ubuntu: apt-get install {' '.join(missing)}")
+        pytest.fail(f"no SLURM here; on Debian or Ubuntu: apt-get install {' '.join(missing)}", pytrace=False)
     if not (find_spec("snakemake") and find_spec("snakemake_executor_plugin_slurm")):
-        pytest.fail("no Snakemake with its SLURM plugin here: make sweep says what to install")
+        pytest.fail("no Snakemake with its SLURM plugin here: make sweep says what to install", pytrace=False)
     with Cluster(tmp_path_factory.mktemp("slurm")) as started:
         say(f"SLURM {started.ask('sinfo', '--version')}: {started.ask('sinfo', '-h', '-o', '%n %c CPUs %T')}")
         yield started
@@ -227,6 +227,8 @@ def disturb(cluster, folder, cache):
 
     job = until(lambda: [j for j in cluster.jobs("RUNNING") if len(fitting(folder)) > 1], "two running jobs", 300)[-1]
     cluster.ask("scancel", job)
+    until(lambda: cluster.history().get(job) == "CANCELLED", "the end of a cancelled job")
+    time.sleep(10)  # the controller writes its state down every few seconds; what it did since is lost with it
     say(f"scancel {job}")
 
     until(lambda: fitting(folder) and cluster.jobs("PENDING"), "running and waiting jobs", 300)
