@@ -105,7 +105,7 @@ SNAKEMAKE ?= $(PYTHON) -m snakemake
 SWEPT = $(BUILD)/sweep/$(basename $(notdir $(SWEEP)))
 ifeq ($(ON),serial)
 sweep: $(ENV)
-	OMP_NUM_THREADS=1 $(PYTHON) -m scimf.sweep serial $(SWEEP) $(SWEPT)
+	OMP_NUM_THREADS=1 $(PYTHON) -m scimf.sweep serial $(SWEEP) $(SWEPT)/serial
 else
 sweep: $(ENV)
 	@$(SNAKEMAKE) --version >/dev/null 2>&1 || { echo "Snakemake is not installed: $(PYTHON) -m pip install -e '.[cluster]'" \
