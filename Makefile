@@ -25,7 +25,7 @@ ENV := .venv/installed
 endif
 EXECUTE = $(PYTHON) -m scimf.execute
 
-.PHONY: help figures test publish notebooks html data student clean lock lint times check-figures test-unit test-faults test-interop sweep test-slurm
+.PHONY: help figures test publish notebooks html bench data student clean lock lint times check-figures test-unit test-faults test-interop sweep test-slurm
 help: ## this list
 	@sed -nE 's/^([a-z]+):[^#]*## (.*)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
 	@echo 'Options: PROFILE=smoke|teach|paper (default teach), NOTEBOOKS="03_train 04_evaluate" (default all)'
@@ -59,6 +59,9 @@ notebooks: $(ENV) ## bring each .ipynb in step with its .py
 
 html: $(ENV) ## render the notebooks to build/html
 	$(EXECUTE) html --profile $(PROFILE)
+
+bench: $(ENV) ## measure what things cost, as ratios, on a free machine: results/published/bench.json
+	$(PYTHON) -m scimf.bench --publish
 
 data: $(ENV) ## fetch the real data sets, check those that are there
 	$(EXECUTE) data

@@ -1,7 +1,7 @@
 """A fitted model and what it is asked: simulate populations to other times, split the drift of observed cells."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -125,7 +125,9 @@ class FittedSDE:
         return adata
 
     @torch.no_grad()
-    def drift(self, adata: "AnnData", *, speak: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    def drift(
+        self, adata: "AnnData", *, speak: np.ndarray | None = None, max_context: int | None = None, seed: int = 0
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Own and heard drift of observed cells, each in the context of its whole snapshot and population.
 
         Parameters
@@ -134,6 +136,9 @@ class FittedSDE:
             Data with ``obsm["X_scimf"]``.
         speak
             Optional (cells,) booleans; cells that are ``False`` say nothing, the normaliser is kept.
+        max_context, seed
+            Larger snapshots are cut at random into companies of at most so many cells that hear each other alone: an
+            approximation for which attention costs a number of pairs that is linear in the cells. Exact if omitted.
 
         Returns
         -------
@@ -142,7 +147,7 @@ class FittedSDE:
         """
         coordinates, time = np.asarray(adata.obsm[KEY]), adata.obs["time"].to_numpy(float)
         own, heard = np.zeros_like(coordinates), np.zeros_like(coordinates)
-        for rows, density in contexts(adata):
+        for rows, density in _companies(contexts(adata), max_context, np.random.default_rng(seed)):
             x = self.units.enter(coordinates[rows])[None].to(self.device)
             said = None if speak is None else torch.as_tensor(speak[rows], device=self.device, dtype=x.dtype)[None]
             rate = self.clock.rate(time[rows[0]]) * self.units.scale
@@ -151,3 +156,12 @@ class FittedSDE:
             dense = torch.tensor([density], device=self.device, dtype=x.dtype)
             heard[rows] = self.sde.heard(x, density=dense, speak=said)[0].cpu().numpy() * rate
         return own, heard
+
+
+def _companies(
+    crowds: list[tuple[np.ndarray, float]], size: int | None, rng: np.random.Generator
+) -> Iterator[tuple[np.ndarray, float]]:
+    for rows, density in crowds:
+        parts = 1 if size is None else -(-len(rows) // size)
+        for part in [rows] if parts == 1 else np.array_split(rng.permutation(rows), parts):
+            yield part, density

@@ -4,16 +4,21 @@ All take ``x`` (groups, cells, dim), one group a population at one time, and ret
 shape. ``mask`` (groups, cells) is ``False`` on padding, ``density`` (groups,) is the relative density of each
 population, ``speak`` (groups, cells) silences senders **with the normaliser kept**, and ``hears`` (groups,) is the
 index of the group that each group hears, its own if omitted. Derived in notebook 02 (attention and additive).
+
+Large populations are heard exactly, one block of receivers after the other: memory grows linearly with the cells.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 Mask = torch.Tensor | None
+ALL = slice(None)
 ACTIVATIONS = {"leaky_relu": nn.LeakyReLU, "silu": nn.SiLU}
+PAIRS = 2**25  #: numbers of a block of receivers (one for each sender, for example) that are held together
 
 
 def mlp(sizes: Sequence[int], activation: str) -> nn.Sequential:
@@ -73,9 +78,13 @@ class CellAttention(nn.Module):
             value = value * speak[:, None, :, None]
         if hears is not None:
             key, value = key[hears], value[hears]
-        mixed = F.scaled_dot_product_attention(
-            query, key, value, attn_mask=_may_hear(x, mask, hears), dropout_p=self.dropout if self.training else 0.0
-        )
+        dropout = self.dropout if self.training else 0.0
+
+        def mix(rows: slice) -> torch.Tensor:
+            allowed = _may_hear(x, mask, hears, rows)
+            return F.scaled_dot_product_attention(query[:, :, rows], key, value, attn_mask=allowed, dropout_p=dropout)
+
+        mixed = _in_blocks(mix, x.shape[1], width=x.shape[0] * x.shape[1], axis=2)
         message = self.feed_forward(self.norm_out(mixed.transpose(1, 2).flatten(-2)))
         return message * _has_company(x, mask)
 
@@ -110,7 +119,13 @@ class AdditiveInteraction(nn.Module):
             size = x.shape[1] if mask is None else mask.sum(1).clamp_min(1).to(x.dtype)[hears, None, None]
             heard = sent.sum(1, keepdim=True)[hears] / size
             density = None if density is None else density[hears]
-        message = torch.einsum("gnrd,gnr->gnd", self.receive(x).unflatten(-1, (self.rank, -1)), heard)
+        heard = heard.expand(-1, x.shape[1], -1)
+
+        def answer(rows: slice) -> torch.Tensor:
+            directions = self.receive(x[:, rows]).unflatten(-1, (self.rank, -1))  # (g, rows, rank, dim)
+            return torch.einsum("gnrd,gnr->gnd", directions, heard[:, rows])
+
+        message = _in_blocks(answer, x.shape[1], width=x.shape[0] * self.rank * x.shape[2], axis=1)
         return message * _as_column(density) * _has_company(x, mask)
 
     def contributions(self, x: torch.Tensor, density: Mask = None) -> torch.Tensor:  # (g, receiver, sender, dim)
@@ -140,10 +155,11 @@ class OccupancyInteraction(nn.Module):
         self.send = mlp([dim, hidden, heads * (self.width + dim)], activation)  # key and v
 
     def occupancy(
-        self, x: torch.Tensor, mask: Mask = None, density: Mask = None, hears: Mask = None
+        self, x: torch.Tensor, mask: Mask = None, density: Mask = None, hears: Mask = None, rows: slice = ALL
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Return a (g, heads, receiver, sender), v and u (g, heads, cells, dim)."""
-        query, u = self.receive(x).unflatten(-1, (self.heads, -1)).transpose(1, 2).split([self.width, x.shape[-1]], -1)
+        """Return a (g, heads, receiver, sender), v and u (g, heads, cells, dim), with receivers ``rows`` in a and u."""
+        received = self.receive(x[:, rows]).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        query, u = received.split([self.width, x.shape[-1]], -1)
         key, v = self.send(x).unflatten(-1, (self.heads, -1)).transpose(1, 2).split([self.width, x.shape[-1]], -1)
         size = _others(x, mask)
         if hears is not None:
@@ -153,17 +169,21 @@ class OccupancyInteraction(nn.Module):
         score = (
             score + torch.log(torch.as_tensor(_as_column(density) / size, dtype=x.dtype, device=x.device))[..., None]
         )
-        score = score.masked_fill(~_may_hear(x, mask, hears), -torch.inf)
+        score = score.masked_fill(~_may_hear(x, mask, hears, rows), -torch.inf)
         return F.pad(score, (1, 0)).softmax(-1)[..., 1:], v, u  # the padded sender is nobody, with score 0
 
     def forward(
         self, x: torch.Tensor, mask: Mask = None, density: Mask = None, speak: Mask = None, hears: Mask = None
     ) -> torch.Tensor:  # (g, n, dim)
         """Return the message to each cell; ``speak`` and ``hears`` as in :class:`CellAttention`."""
-        a, v, u = self.occupancy(x, mask, density, hears)
-        if speak is not None:
-            a = a * (speak if hears is None else speak[hears])[:, None, None, :].to(a.dtype)
-        message = (a @ v - a.sum(-1, keepdim=True) * u).sum(1)
+        said = None if speak is None else (speak if hears is None else speak[hears])[:, None, None, :]
+
+        def mix(rows: slice) -> torch.Tensor:
+            a, v, u = self.occupancy(x, mask, density, hears, rows)
+            a = a if said is None else a * said.to(a.dtype)
+            return (a @ v - a.sum(-1, keepdim=True) * u).sum(1)
+
+        message = _in_blocks(mix, x.shape[1], width=self.heads * x.shape[0] * x.shape[1], axis=1)
         return message * _has_company(x, mask)
 
     def contributions(self, x: torch.Tensor, density: Mask = None) -> torch.Tensor:  # (g, receiver, sender, dim)
@@ -172,13 +192,27 @@ class OccupancyInteraction(nn.Module):
         return torch.einsum("ghij,ghjd->gijd", a, v) - torch.einsum("ghij,ghid->gijd", a, u)
 
 
-def _may_hear(x: torch.Tensor, mask: Mask, hears: Mask) -> torch.Tensor:  # (g or 1, 1, n, n); True: i may hear j
-    n = x.shape[1]
+def _in_blocks(part: Callable[[slice], torch.Tensor], n: int, *, width: int, axis: int) -> torch.Tensor:
+    """Concatenate ``part(rows)`` over blocks of the ``n`` receivers, ``width`` numbers each, at most PAIRS a block.
+
+    Gradients of more than one block compute each block again instead of keeping it.
+    """
+    size = max(1, PAIRS // width)
+    if size >= n:
+        return part(ALL)
+    run = (lambda rows: checkpoint(part, rows, use_reentrant=False)) if torch.is_grad_enabled() else part
+    return torch.cat([run(slice(i, i + size)) for i in range(0, n, size)], axis)
+
+
+def _may_hear(  # (g or 1, 1, rows, n); True: i may hear j
+    x: torch.Tensor, mask: Mask, hears: Mask, rows: slice = ALL
+) -> torch.Tensor:
+    senders = torch.arange(x.shape[1], device=x.device)
     if hears is None:
-        allowed = ~torch.eye(n, dtype=torch.bool, device=x.device)[None]
+        allowed = (senders[rows, None] != senders)[None]
         allowed = allowed if mask is None else allowed & mask[:, None, :]
     else:  # somebody else's population: nobody there is oneself
-        allowed = torch.ones(1, n, n, dtype=torch.bool, device=x.device)
+        allowed = torch.ones(1, len(senders[rows]), len(senders), dtype=torch.bool, device=x.device)
         allowed = allowed if mask is None else allowed & mask[hears][:, None, :]
     nobody = ~allowed.any(-1, keepdim=True)  # a softmax over nothing is NaN; such a message is dropped later
     return (allowed | nobody)[:, None]

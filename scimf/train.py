@@ -79,9 +79,10 @@ def make_batch(
             raise ValueError('start="t0" needs all populations to begin at the same time; use start="segment"')
     targets = []
     for pairs in meet:
-        observed, observed_mask = pad(
-            [_draw(clouds[groups[g][0], t], config.target_cells, generator) for g, t in pairs]
-        )
+        seen = [clouds[groups[g][0], t] for g, t in pairs]
+        if config.target_cells is not None or config.loss == "debiased_ot":  # halves are drawn at random
+            seen = [_draw(cloud, config.target_cells, generator) for cloud in seen]
+        observed, observed_mask = pad(seen)
         targets.append((torch.tensor([g for g, _ in pairs]), observed.to(device), observed_mask.to(device)))
     return Batch(
         start.to(device),

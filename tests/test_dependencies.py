@@ -36,7 +36,7 @@ ROOMS = [
     ["plots"],
     ["notebook"],
     ["publish", "report", "sweep"],
-    ["execute"],
+    ["execute", "bench"],
 ]
 RANK = {room: rank for rank, rooms in enumerate(ROOMS) for room in rooms}
 MODULES = sorted(p.stem for p in (ROOT / "scimf").glob("*.py") if p.stem != "__init__")

@@ -56,3 +56,21 @@ def test_who_hears_elsewhere_hears_all_cells_there_and_none_at_home(form):
     # A visitor placed into the other population, at its density, hears the same.
     guest = torch.cat([x[:1, :1], x[1:, :3]], 1)
     torch.testing.assert_close(layer(guest, density=density[1:])[0, 0], before[0, 0], atol=1e-6, rtol=1e-4)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_blocks_of_receivers_change_neither_messages_nor_gradients(form, monkeypatch):
+    layer, x = form_of(form), torch.randn(2, 11, 4, requires_grad=True)
+    mask = torch.tensor([[True] * 11, [True] * 7 + [False] * 4])
+    density, speak = torch.tensor([1.0, 2.0]), (torch.rand(2, 11) < 0.7).float()
+    for options in ({}, {"speak": speak}, {"hears": torch.tensor([1, 0])}):
+        found = []
+        for pairs in (2**25, 150):  # one block, and blocks of one to four receivers
+            monkeypatch.setattr("scimf.interactions.PAIRS", pairs)
+            message = layer(x, mask, density, **options)
+            gradient = torch.autograd.grad((message * mask[..., None]).square().sum(), [x, *layer.parameters()])
+            with torch.no_grad():
+                torch.testing.assert_close(layer(x, mask, density, **options), message)
+            found.append([message, *gradient])
+        for whole, blocks in zip(*found, strict=True):
+            torch.testing.assert_close(blocks, whole, atol=1e-6, rtol=1e-4)

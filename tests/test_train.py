@@ -213,3 +213,18 @@ def test_staged_fit_is_resumed_and_knows_the_time(tiny, tmp_path):
     np.testing.assert_array_equal(
         first.sample([2.0], seed=1).obsm["X_scimf"], again.sample([2.0], seed=1).obsm["X_scimf"]
     )
+
+
+def test_small_companies_are_told_of_each_other_nothing_and_large_ones_are_exact(tiny):
+    adata, split, _ = tiny
+    for interaction in ("attention", "additive"):
+        model = fit(*tiny, config=change(QUICK, interaction=interaction), progress=False)
+        own, heard = model.drift(adata)
+        np.testing.assert_array_equal(model.drift(adata, max_context=10_000)[1], heard)
+        errors = []
+        for size in (4, 16):
+            apart = [model.drift(adata, max_context=size, seed=s) for s in range(8)]
+            np.testing.assert_allclose(apart[0][0], own, rtol=1e-4, atol=1e-5)  # every cell once, in its place
+            errors.append(np.sqrt(np.mean([np.square(h - heard).mean() for _, h in apart])))
+        assert 0 < errors[1] < 0.8 * errors[0]
+        assert not model.drift(adata, max_context=1)[1].any()  # nobody hears anybody

@@ -50,6 +50,35 @@ def test_ot_loss_is_half_w2_squared_and_sinkhorn_tends_to_it(clouds):
     assert transport.sinkhorn_loss(*tensors(x, y)).item() == pytest.approx(exact, rel=0.01)
 
 
+@pytest.mark.parametrize(("n", "m", "shift"), [(40, 60, 0.5), (60, 40, 4.0), (50, 50, 0.0)])
+def test_sinkhorn_gives_the_numbers_and_gradients_of_geomloss(n, m, shift):
+    from geomloss import SamplesLoss
+
+    peer = SamplesLoss("sinkhorn", p=2, blur=0.1, scaling=0.7, debias=True, backend="tensorized")
+    generator = torch.Generator().manual_seed(0)
+    x, y = torch.randn(n, 10, generator=generator) + shift, 2 * torch.randn(m, 10, generator=generator)
+    x.requires_grad_()
+    theirs = peer(x, y)
+    (their_gradient,) = torch.autograd.grad(theirs, x)
+    for _ in range(2):  # the second time the term of y is remembered
+        ours = transport.sinkhorn_loss(x[None], y[None])[0]
+        (gradient,) = torch.autograd.grad(ours, x)
+        assert abs(ours.item() / theirs.item() - 1) < 0.01  # their last term sees the diameter of x and y, ours of y
+        torch.testing.assert_close(gradient, their_gradient, rtol=1e-2, atol=1e-4)
+
+
+def test_sinkhorn_forgets_the_oldest_clouds_and_takes_masks(monkeypatch):
+    monkeypatch.setattr(transport, "REMEMBERED", 2)
+    monkeypatch.setattr(transport, "_of_observed", {})
+    x, clouds = torch.randn(1, 5, 3), torch.randn(4, 6, 3)
+    first = [transport.sinkhorn_loss(x, y[None]) for y in clouds]
+    assert len(transport._of_observed) == 2
+    assert torch.equal(transport.sinkhorn_loss(x, clouds[:1]), first[0])
+    padded = torch.cat([clouds[:1], torch.full((1, 2, 3), 99.0)], 1)
+    mask = torch.tensor([[True] * 6 + [False] * 2])
+    assert torch.equal(transport.sinkhorn_loss(x, padded, None, mask), first[0])
+
+
 def test_sinkhorn_cost_is_half_the_squared_distance():
     a, b = torch.zeros(1, 1, 3), torch.full((1, 1, 3), 2.0)  # squared distance 12
     assert transport.sinkhorn_loss(a, b).item() == pytest.approx(6, rel=1e-3)

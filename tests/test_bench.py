@@ -1,0 +1,86 @@
+"""The benchmark runs at a small size, compares like with like, and knows when the machine is busy."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from scimf import bench, paths
+
+
+@pytest.fixture(scope="module")
+def step():
+    return bench.step_costs([40, 50, 60], rounds=1, device="cpu", dim=8, cells=24)
+
+
+def test_the_published_step_and_ours_have_the_same_loss_and_gradient(step):
+    assert step["loss_relative_difference"] < 0.01 and step["gradient_cosine"] > 0.99
+    assert step["cells_observed"] == 150 and step["euler_steps"] == 20
+    for name in ("engine_speedup", "total_speedup"):
+        assert 0 < step[name]["min"] <= step[name]["median"] <= step[name]["max"]
+
+
+def test_the_sizes_are_those_that_were_published():
+    assert sum(bench.ZEBRAFISH) == 38_731 and len(bench.ZEBRAFISH) == 12 and sum(bench.CITE) == 31_240
+    assert [len(c) for c in bench.snapshots_of((3, 5))] == [3, 5]
+
+
+def test_candidates_take_turns():
+    order = []
+    seconds = bench.in_turns({name: (lambda name=name: order.append(name)) for name in "ab"}, 2)
+    assert order == list("ababab") and {len(values) for values in seconds.values()} == {2}
+
+
+def test_growth_and_peak_memory_are_measured():
+    assert bench.exponent([10, 100, 1000], [7, 1, 100]) == pytest.approx(2)
+    found = bench.peak("evaluate_drift", cells=500, form="attention")
+    assert found["seconds"] > 0 and 0 < found["peak_gib"] < 1
+    with pytest.raises(RuntimeError, match="evaluate_drift.*failed"):
+        bench.peak("evaluate_drift", cells=10, form="attention", dim=-1)
+
+
+def test_growth_knows_the_largest_population_that_fits(monkeypatch):
+    monkeypatch.setattr(bench, "peak", lambda call, cells, form: {"seconds": cells**2, "peak_gib": cells / 1e5})
+    rows = bench.growth((10_000, 100_000), many=10**6)
+    assert rows["attention.time_exponent"] == pytest.approx(2) and rows["attention.memory_exponent"] == pytest.approx(1)
+    assert rows["attention.cells_exact_4gib"] == 100_000 and "1000000" in rows["additive"]
+
+
+def test_operations_are_counted():
+    config = bench.published(dropout=0.0)
+    once, twice = (bench.drift_flops(n, 50, config) for n in (512, 1024))
+    assert 2 < twice / once < 4 and bench.drift_flops(1024, 50, bench.recommended()) == 2 * bench.drift_flops(
+        512, 50, bench.recommended()
+    )
+
+
+def test_larger_companies_are_closer():
+    errors = bench.approximation(256, (16, 64), dim=8)
+    assert errors["attention.error_64"] < errors["attention.error_16"]
+
+
+def test_another_process_is_noticed():
+    if np.isnan(bench.others_busy(bench.others_busy()[1])[0]):
+        pytest.skip("no /proc/stat here")
+    spin = "import time\nend = time.process_time() + 60\nwhile time.process_time() < end: pass"
+    other = subprocess.Popen([sys.executable, "-c", spin], start_new_session=True)
+    try:
+        _, since = bench.others_busy()
+        subprocess.run([sys.executable, "-c", "import time; time.sleep(3)"], check=True)
+        busy, _ = bench.others_busy(since)
+    finally:
+        other.kill(), other.wait()
+    assert busy > 0.3  # at least; others may be busy, too
+
+
+def test_a_busy_machine_publishes_nothing(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(paths, "RESULTS", tmp_path)
+    monkeypatch.setattr(bench, "measure", lambda *args, **options: {"others_busy_cores": 1.5})
+    monkeypatch.setattr(bench, "others_busy", lambda since=None: (0.0, (0.0, 0.0, 0.0)))
+    assert bench.main(["--publish"]) == 1 and "nothing is published" in capsys.readouterr().out
+    assert not (tmp_path / "published").exists() and (tmp_path / "bench.json").exists()
+    monkeypatch.setattr(bench, "measure", lambda *args, **options: {"others_busy_cores": 0.1})
+    assert bench.main(["--publish"]) == 0
+    assert json.loads((tmp_path / "published" / "bench.json").read_text())["others_busy_cores"] == 0.1
