@@ -23,7 +23,7 @@ import torch
 from scimf import paths, train
 
 NEEDED = {"munged": "munge", "slurmctld": "slurm-wlm", "slurmd": "slurm-wlm", "sbatch": "slurm-wlm"}
-STEPS = train.CHECKPOINT_EVERY + 100  # so that a fit can be caught between its checkpoint and its end
+STEPS = train.CHECKPOINT_EVERY + 60  # so that a fit can be caught between its checkpoint and its end
 SWEEP = f"""
 boards = ["toy"]
 methods = ["scimf", "no_interaction", "attention"]
@@ -170,8 +170,14 @@ def fitting(folder):
 
 
 def half_way(cache):
-    """Fits whose checkpoint is not the last one."""
-    return [p for p in cache.glob("*.pt") if torch.load(p, weights_only=True)["step"] < STEPS]
+    """Jobs (``method.seed``) that have a fit whose checkpoint is not the last one."""
+    found = (torch.load(path, weights_only=True) for path in cache.glob("*.pt"))
+    method = {"attention": "attention", "none": "no_interaction"}
+    return {
+        f"{method.get(c['config']['interaction'], 'scimf')}.{c['seed']}"
+        for c in found
+        if c["step"] < c["config"]["steps"]
+    }
 
 
 @pytest.fixture(scope="module")
@@ -219,11 +225,14 @@ def test_table_is_the_serial_one_whatever_is_killed(cluster, tmp_path):
 
 def disturb(cluster, folder, cache):
     """Kill one job's process between two checkpoints, cancel another one, and restart the controller amid jobs."""
-    until(lambda: cache.is_dir() and half_way(cache), "a fit half-way", 300)
-    running = fitting(folder)
-    pid, file = next(iter(running.items()))
+
+    def caught():
+        return [(pid, file) for pid, file in fitting(folder).items() if Path(file).stem in half_way(cache)]
+
+    ((pid, file), *_) = until(caught, "a fit half-way", 300)
     os.kill(pid, signal.SIGKILL)
-    say(f"kill -9 of process {pid} ({file}); fits at step {train.CHECKPOINT_EVERY} of {STEPS}: {len(half_way(cache))}")
+    assert Path(file).stem in half_way(cache)
+    say(f"kill -9 of process {pid} ({file}), its fit at step {train.CHECKPOINT_EVERY} of {STEPS}")
 
     job = until(lambda: [j for j in cluster.jobs("RUNNING") if len(fitting(folder)) > 1], "two running jobs", 300)[-1]
     cluster.ask("scancel", job)
