@@ -235,7 +235,8 @@ def show(ax, name, score, label):
     plots.dots_between(ax, pd.DataFrame(rows).T.reindex(COLOURS), xlabel=label, colours=COLOURS, **ends)
     if score == "frechet":
         ax.set_xscale("log")
-        ax.xaxis.set(major_locator=plt.LogLocator(subs=(1, 2, 5)), major_formatter="{x:g}", minor_formatter="")
+        subs = (1, 2, 5) if np.divide(*ax.get_xlim()) > 0.03 else (1, 3)  # labels of a long axis would touch
+        ax.xaxis.set(major_locator=plt.LogLocator(subs=subs), major_formatter="{x:g}", minor_formatter="")
 
 
 # %%
@@ -309,8 +310,8 @@ for name, table in tables.items():
     record[f"{name}.frechet_reconstruction_over_floor"] = interval(far["reconstruction"] / far["floor"])
     record[f"{name}.frechet_perfect_flow_over_floor"] = interval(far["perfect_flow"] / far["floor"])
     record[f"{name}.frechet_flow_over_ceiling"] = interval(far["flow"] / far[["reconstruction", "floor"]].max(axis=1))
-    record[f"{name}.frechet_flow_over_reconstruction"] = interval(far["flow"] / far["reconstruction"])
-    record[f"{name}.frechet_flow_over_perfect_flow"] = interval(far["flow"] / far["perfect_flow"])
+    below = ("reconstruction", "perfect_flow", "fitted_gaussian", "standard_normal")
+    record |= {f"{name}.frechet_flow_over_{row}": interval(far["flow"] / far[row]) for row in below}
     record[f"{name}.recall_flow_over_floor"] = interval(recall["flow"] / recall["floor"])
     others = [key for key in ("set_whole", "plain", "plain_whole") if f"{key}_flow" in far]
     record |= {f"{name}.frechet_flow_minus_{o}": interval(far["flow"] - far[f"{o}_flow"]) for o in others}
