@@ -312,10 +312,10 @@ run.record({f"simulated.gap_closed.{kind}": float(value) for kind, value in clos
 pd.Series(closed, name="share of the gap from the constant profile to the truth").round(3)
 
 # %% [markdown]
-# In `teach` the plain network is closer, and it trains in a fraction of the time. With 500 genes and six times the steps
-# (`paper`, 3 training seeds) the set network is closer than the plain one on the simulation, level with it on blood and
-# worm neurons, and behind on kidney, where it is behind on training cells, too. scVI is behind both on all four; it is
-# the one that was not trained to predict one half from the other. What a plain network cannot do is below.
+# In `teach` the plain network is closer, and it trains in a fraction of the time. With 500 genes and six times the
+# steps (`paper`, 3 training seeds) the set network is closer than the plain one on the simulation, level with it on
+# blood and worm neurons, and behind on kidney, where it is behind on training cells, too. scVI is behind both on all
+# four; it alone was not trained to predict one half from the other. What a plain network cannot do is below.
 #
 # ## Why counts? The negative binomial against a Gaussian
 #
@@ -473,8 +473,8 @@ print(f"two halves of one cell: {same:.2f}; two cells of one type: {np.mean(pair
 #
 # - an encoder that does not know the order of genes, and a decoder that can be asked about any of them, both checked;
 # - an error that memory cannot improve, with profiles, networks and the truth on one scale;
-# - one caveat: a plain network of the same latent size is about as close and much cheaper. The set earns its price where
-#   panels differ; on a fixed list of genes it takes many steps to be level.
+# - one caveat: a plain network of the same latent size is about as close and much cheaper. The set earns its price
+#   where panels differ; on a fixed list of genes it takes many steps to be level.
 
 # %%
 run.finish()
