@@ -63,22 +63,31 @@ def spread(values: np.ndarray) -> dict[str, float]:
 
 
 def peak(call: str, **arguments) -> dict[str, float]:
-    """Run ``call`` of this module in a process of its own: what it returns, its seconds, its peak memory in GiB.
+    """Run ``call`` of this module in a process of its own: what it returns, and its peak memory in GiB.
 
     Memory is that of the process above what it held before the call.
     """
     code = (
-        "import json, resource, sys, time\nfrom scimf import bench\n"
+        "import json, sys\nfrom scimf import bench\n"
         f"run, given = bench.{call}, json.loads(sys.argv[1])\n"
-        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\nbegin = time.perf_counter()\n"
-        "found = run(**given) or {}\nfound['seconds'] = found.get('seconds', time.perf_counter() - begin)\n"
-        "found['peak_gib'] = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**20\n"
-        "print(json.dumps(found))"
+        "before = bench.memory('VmRSS')\nfound = run(**given)\n"
+        "print(json.dumps(found | {'peak_gib': (bench.memory('VmHWM') - before) / 2**20}))"
     )
     made = subprocess.run([sys.executable, "-c", code, json.dumps(arguments)], capture_output=True, text=True)
     if made.returncode:
         raise RuntimeError(f"bench.{call}({arguments}) failed:\n{made.stderr[-2000:]}")
     return json.loads(made.stdout.splitlines()[-1])
+
+
+def memory(what: str) -> float:
+    """Memory of this process in KiB: "VmRSS", held now, or "VmHWM", the most since "VmRSS" was asked for."""
+    try:
+        if what == "VmRSS":  # imports may have held more than they left
+            Path("/proc/self/clear_refs").write_text("5")
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(float(line.split()[1]) for line in lines if line.startswith(what))
+    except OSError:  # not Linux: the most since the start, for both
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform == "darwin" else 1)
 
 
 def exponent(sizes: Sequence[float], values: Sequence[float]) -> float:
