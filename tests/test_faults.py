@@ -74,7 +74,7 @@ def kill_at_random(work, *, times, seed, kind):
     span = time.perf_counter() - started
     for _ in range(times):
         pid = in_child(functools.partial(work, "killed"))
-        time.sleep(rng.uniform(0.02, 1.0) * span)
+        time.sleep(rng.uniform(0.02, 0.75) * span)  # the measured run was the first and is slower than the others
         os.kill(pid, signal.SIGKILL)
         killed += status_of(pid) == -signal.SIGKILL
     TOLD[f"kills of {kind}"] += killed
@@ -128,7 +128,7 @@ def test_a_killed_fit_goes_on_to_the_same_numbers(kind, tiny, world, tmp_path, m
     }
     work = lambda folder: fits[kind](tmp_path / folder)  # noqa: E731
     killed = 0
-    for seed in range(4 * MORE):  # fresh folders, or the first runs would do all the work
+    for seed in range(6 * MORE):  # fresh folders, or the first runs would do all the work
         killed += kill_at_random(lambda f, s=seed: work(f"{f}{s}"), times=3, seed=seed, kind=f"{kind} fits")
         assert torch.equal(work(f"killed{seed}"), work(f"measured{seed}"))
     assert killed >= 6 * MORE, "too few runs were still running when they were killed"
