@@ -295,9 +295,9 @@ by_gene = pd.DataFrame({"mean": truth.mean(0)} | by_gene, index=genes)
 run.save_figure(fig, "fig9d_what_genes_do", data=by_gene)
 
 # %% [markdown]
-# **Figure 9d.** One dot a gene, against its mean in real cells. The flow's genes follow the real ones. N(0, I) scatters
-# more, yet its genes run along the same curves, far above the Poisson line: the negative-binomial decoder sees to that
-# with any latents. So a mean-variance curve that looks right is weak evidence.
+# **Figure 9d.** One dot a gene, against its mean in real cells. The flow's genes follow the real ones. Latents of
+# N(0, I) are those of no cell, and so are the sizes read from them: variances too large, zeros too few. Part of the
+# distance of both priors is that of their sizes, which by type alone would be right.
 #
 # ## Real sets
 
@@ -334,7 +334,7 @@ run.save_figure(fig, "fig9e_real_scores", data={name: tables[name] for name in o
 # the floor, and on whole counts it stays about twice as far. They were taken for `teach` because halves matter most
 # on them. In `paper` (four sets, 3 seeds) the flow is closer than the plain one on whole counts (the CFGen family) on
 # kidney, blood and stem cells, level with it on worm neurons, and level with the plain one on halves everywhere. It is
-# above one and a half times its ceiling on kidney and blood. Sizes drawn by type alone cost most on kidney.
+# about one and a half times its ceiling on kidney and blood. Sizes drawn by type are farther in the mean of each set.
 #
 # How much there is to learn, the loss tells: for independent Gaussian numbers it cannot be below
 # $\int_0^1 \mathrm{d}t / ((1-t)^2 + t^2) = \pi/2$, the variance left by the regression above.

@@ -1,11 +1,13 @@
 r"""What things cost, as ratios measured side by side: ``make bench`` -> ``results/published/bench.json``.
 
 Candidates take turns within a round, so that a slow minute of the machine hits all of them; a ratio is taken within
-each round, and median, smallest and largest over rounds are recorded. Nothing is written while something else runs.
+each round, and median, smallest and largest over rounds are recorded. Nothing is published where others keep more than
+BUSY cores busy.
 """
 
 import argparse
 import hashlib
+import itertools
 import json
 import os
 import platform
@@ -36,10 +38,6 @@ BUSY = 1.0  #: cores that others may keep busy; above, nothing is published
 #: As many cells and times as the published sets; how they are spread over the times of zebrafish is not published.
 ZEBRAFISH = (500, 653, 854, 1115, 1457, 1904, 2487, 3250, 4246, 5548, 7248, 9469)  # 38,731 in growing snapshots
 CITE = (7810,) * 4  # 31,240
-
-
-class Busy(RuntimeError):
-    """Something else keeps the machine busy; times taken now would be wrong."""
 
 
 # ------------------------------------------------------------------------------------------------------ how to measure
@@ -153,7 +151,9 @@ def published_step(sde: InteractingSDE, start: torch.Tensor, clouds: Sequence[to
     noise = _Increments(y.shape, generator=torch.Generator(y.device).manual_seed(seed), like=y)
     ticks = torch.arange(0, steps * len(clouds) + 1, steps, dtype=y.dtype, device=y.device)
     path = torchsde.sdeint(_AsPublished(sde, 1 / steps), y, ticks, bm=noise, dt=1.0, method="euler")
-    sde.zero_grad(), (kinetic := path[-1, :, -1].mean() / len(clouds)).backward(retain_graph=True)
+    kinetic = path[-1, :, -1].mean() / len(clouds)
+    sde.zero_grad()
+    kinetic.backward(retain_graph=True)
     total = float(kinetic.detach())
     for k, cloud in enumerate(clouds):
         loss = divergence(path[k + 1, :, :-1], cloud) / len(clouds)
@@ -205,7 +205,7 @@ def step_costs(sizes: Sequence[int], *, rounds: int, device: str, dim: int = 50,
     known = {("all", t): cloud.cpu() / scale for t, cloud in zip(times, clouds, strict=True)}
 
     def step_of(network: InteractingSDE, run: Callable[[int], object], **settings) -> Callable[[], None]:
-        optimiser, count = torch.optim.Adam(network.parameters(), **settings), iter(range(10**9))
+        optimiser, count = torch.optim.Adam(network.parameters(), **settings), itertools.count()
 
         def step() -> None:
             run(next(count))

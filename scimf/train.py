@@ -80,7 +80,7 @@ def make_batch(
     targets = []
     for pairs in meet:
         seen = [clouds[groups[g][0], t] for g, t in pairs]
-        if config.target_cells is not None or config.loss == "debiased_ot":  # halves are drawn at random
+        if config.target_cells is not None or config.loss == "debiased_ot":  # halves need a random order
             seen = [_draw(cloud, config.target_cells, generator) for cloud in seen]
         observed, observed_mask = pad(seen)
         targets.append((torch.tensor([g for g, _ in pairs]), observed.to(device), observed_mask.to(device)))
