@@ -63,6 +63,9 @@ html: $(ENV) ## render the notebooks to build/html
 bench: $(ENV) ## measure what things cost, as ratios, on a free machine: results/published/bench.json
 	$(PYTHON) -m scimf.bench --publish
 
+bench-quality: $(ENV) ## measure how long it takes to the same score, into the same record
+	$(PYTHON) -m scimf.race --publish
+
 data: $(ENV) ## fetch the real data sets, check those that are there
 	$(EXECUTE) data
 

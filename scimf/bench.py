@@ -128,7 +128,8 @@ class _AsPublished(nn.Module):
         query, key, value = block.project(x)
         score = (query @ key.transpose(-1, -2)) / query.shape[-1] ** 0.5
         itself = torch.eye(x.shape[1], dtype=torch.bool, device=x.device)
-        mixed = score.masked_fill(itself, -torch.inf).softmax(-1) @ value
+        weights = score.masked_fill(itself, -torch.inf).softmax(-1)
+        mixed = nn.functional.dropout(weights, block.dropout, self.sde.training) @ value
         heard = block.feed_forward(block.norm_out(mixed.transpose(1, 2).flatten(-2)))
         drift = (self.sde.own(x) + heard)[0]
         return torch.cat([drift, drift.square().sum(-1, keepdim=True)], -1) * self.h
@@ -138,21 +139,23 @@ class _AsPublished(nn.Module):
         return torch.cat([noise, torch.zeros_like(noise[:, :1])], -1)
 
 
-def published_step(sde: InteractingSDE, start: torch.Tensor, clouds: Sequence[torch.Tensor], seed: int) -> float:
+def published_step(
+    sde: InteractingSDE, start: torch.Tensor, clouds: Sequence[torch.Tensor], seed: int, gaps: Sequence[int] = ()
+) -> float:
     """One step as published: roll-out by torchsde, geomloss against all cells, one backward per training time.
 
-    ``start`` (cells, dim) at model time 0, ``clouds`` the observed cells at times 1, 2, ...; gradients are left in the
-    parameters. Returns the loss: mean divergence over times plus kinetic energy per unit of time.
+    ``start`` (cells, dim) at model time 0, ``clouds`` the observed cells, each ``gaps`` (1 by default) of model time
+    after the one before; gradients are added to those of the parameters. Returns the loss: mean divergence over times
+    plus kinetic energy per unit of time.
     """
     from geomloss import SamplesLoss
 
     divergence = SamplesLoss("sinkhorn", p=2, blur=0.1, scaling=0.7, debias=True, backend="tensorized")
-    y, steps = nn.functional.pad(start, (0, 1)), 10
+    y, steps, gaps = nn.functional.pad(start, (0, 1)), 10, list(gaps) or [1] * len(clouds)
     noise = _Increments(y.shape, generator=torch.Generator(y.device).manual_seed(seed), like=y)
-    ticks = torch.arange(0, steps * len(clouds) + 1, steps, dtype=y.dtype, device=y.device)
+    ticks = steps * torch.tensor([0, *itertools.accumulate(gaps)], dtype=y.dtype, device=y.device)
     path = torchsde.sdeint(_AsPublished(sde, 1 / steps), y, ticks, bm=noise, dt=1.0, method="euler")
-    kinetic = path[-1, :, -1].mean() / len(clouds)
-    sde.zero_grad()
+    kinetic = path[-1, :, -1].mean() / sum(gaps)
     kinetic.backward(retain_graph=True)
     total = float(kinetic.detach())
     for k, cloud in enumerate(clouds):
@@ -174,7 +177,6 @@ def engine_step(
     batch = Batch(start[None], everybody, torch.ones(1, device=device), gaps, None, targets)
     terms = batch_loss(sde, batch, config, torch.Generator(device).manual_seed(seed))
     loss = sum(terms.values())
-    sde.zero_grad()
     loss.backward()
     return float(loss.detach())
 
@@ -208,6 +210,7 @@ def step_costs(sizes: Sequence[int], *, rounds: int, device: str, dim: int = 50,
         optimiser, count = torch.optim.Adam(network.parameters(), **settings), itertools.count()
 
         def step() -> None:
+            optimiser.zero_grad()
             run(next(count))
             optimiser.step()
             if device == "cuda":
@@ -220,7 +223,6 @@ def step_costs(sizes: Sequence[int], *, rounds: int, device: str, dim: int = 50,
         terms = batch_loss(
             small, make_batch(known, {"all": 1.0}, clock, ours, draws, torch.device(device)), ours, noise
         )
-        small.zero_grad()
         terms["data"].backward()
 
     values, gradients = [], []
@@ -228,6 +230,7 @@ def step_costs(sizes: Sequence[int], *, rounds: int, device: str, dim: int = 50,
         lambda: published_step(sde, start, clouds[1:], 0),
         lambda: engine_step(sde, start, clouds[1:], 0, config),
     ):
+        sde.zero_grad()
         values.append(run())
         gradients.append(torch.cat([p.grad.flatten() for p in sde.parameters()]).clone())
     seconds = in_turns(
@@ -382,7 +385,6 @@ def measure(device: str, *, rounds: int = 3, quick: bool = False) -> dict:
     small = {"dim": 8, "cells": 24} if quick else {}
     steps = {"step": (sizes, rounds)} if quick else {"step": (ZEBRAFISH, rounds), "step_cite": (CITE, rounds)}
     found = {}
-    _, since = others_busy()
     for name, (snapshots, n) in steps.items():
         say(f"{name} ...")
         found[name] = step_costs(snapshots, rounds=n, device=device, **small)
@@ -394,7 +396,7 @@ def measure(device: str, *, rounds: int = 3, quick: bool = False) -> dict:
     found["companies"] = approximation(256 if quick else 8192, (32, 64) if quick else (128, 512, 2048))
     say("counts ...")
     found["counts"] = count_costs(rounds=rounds, device=device, **({"steps": 2, "n_genes": 30} if quick else {}))
-    return found | {"others_busy_cores": others_busy(since)[0]}
+    return found
 
 
 def about(device: str) -> dict:
@@ -418,6 +420,29 @@ def _cpuinfo() -> list[str]:
         return []
 
 
+def busy_while(run: Callable[[], dict]) -> tuple[dict, float]:
+    """Return what ``run`` returns, and the cores that others kept busy before or during it."""
+    _, since = others_busy()
+    time.sleep(2)
+    before, since = others_busy(since)
+    found = run()
+    return found, max(before, others_busy(since)[0])
+
+
+def record(found: dict, busy: float, *, publish: bool) -> int:
+    """Put results into the record, and into the published one unless others were busy; the rest of it stays."""
+    places = [paths.RESULTS / "bench.json", *([paths.RESULTS / "published" / "bench.json"] if publish else [])]
+    if busy > BUSY:
+        places = places[:1]
+        say(f"others kept {busy:.1f} cores busy (allowed: {BUSY:g}): nothing is published")
+    for place in places:
+        known = json.loads(place.read_text(encoding="utf-8")) if place.is_file() else {}
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(json.dumps(known | found, indent=1) + "\n", encoding="utf-8")
+        say(f"{place}")
+    return int(publish and len(places) == 1)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure and write the record; refuse where the machine is busy."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -425,20 +450,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--publish", action="store_true", help="write results/published/bench.json, too")
     given = parser.parse_args(argv)
-    _, since = others_busy()
-    time.sleep(2)
-    before, _ = others_busy(since)
-    found = about(given.device) | measure(given.device, rounds=given.rounds)
-    found["others_busy_cores"] = max(before, found["others_busy_cores"])
-    places = [paths.RESULTS / "bench.json", *([paths.RESULTS / "published" / "bench.json"] if given.publish else [])]
-    if found["others_busy_cores"] > BUSY:
-        places = places[:1]
-        say(f"others kept {found['others_busy_cores']:.1f} cores busy (allowed: {BUSY:g}): nothing is published")
-    for place in places:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-        say(f"{place}")
-    return int(given.publish and len(places) == 1)
+    named = about(given.device)
+    found, busy = busy_while(lambda: measure(given.device, rounds=given.rounds))
+    return record(named | found | {"others_busy_cores": busy}, busy, publish=given.publish)
 
 
 if __name__ == "__main__":

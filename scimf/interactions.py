@@ -84,7 +84,10 @@ class CellAttention(nn.Module):
             allowed = _may_hear(x, mask, hears, rows)
             return F.scaled_dot_product_attention(query[:, :, rows], key, value, attn_mask=allowed, dropout_p=dropout)
 
-        mixed = _in_blocks(mix, x.shape[1], width=x.shape[0] * x.shape[1], axis=2)
+        if mask is None and hears is None and not dropout and x.device.type == "cpu":
+            mixed = F.scaled_dot_product_attention(query.flip(2), key, value, attn_mask=_not_itself(x)).flip(2)
+        else:
+            mixed = _in_blocks(mix, x.shape[1], width=x.shape[0] * x.shape[1], axis=2)
         message = self.feed_forward(self.norm_out(mixed.transpose(1, 2).flatten(-2)))
         return message * _has_company(x, mask)
 
@@ -202,6 +205,18 @@ def _in_blocks(part: Callable[[slice], torch.Tensor], n: int, *, width: int, axi
         return part(ALL)
     run = (lambda rows: checkpoint(part, rows, use_reentrant=False)) if torch.is_grad_enabled() else part
     return torch.cat([run(slice(i, i + size)) for i in range(0, n, size)], axis)
+
+
+def _not_itself(x: torch.Tensor) -> torch.Tensor:  # (1, 1, n, n), receivers in reverse: minus infinity, or 0
+    """Forbid each cell to hear itself without a number per pair: row i and column j share the number i + j.
+
+    Receivers in reverse have themselves on the other diagonal, where i + j = n - 1. Fused attention on a CPU reads such
+    a view as it is; that of a GPU would want a copy.
+    """
+    n = x.shape[1]
+    line = x.new_zeros(2 * n - 1)
+    line[n - 1] = -torch.inf if n > 1 else 0.0  # a softmax over nothing is NaN; such a message is dropped later
+    return line.as_strided((1, 1, n, n), (0, 0, 1, 1))
 
 
 def _may_hear(  # (g or 1, 1, rows, n); True: i may hear j

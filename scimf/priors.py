@@ -1,7 +1,8 @@
 r"""What a latent flow has to beat: priors that need no training, and predictions of combinations without any model.
 
-All priors share the decoder of a fitted flow and its law of library sizes given latents, so that rows of a table differ
-in where the latents came from and in nothing else. Shown in notebook 09.
+All priors share the decoder of a fitted flow. Library sizes are drawn for the conditions alone: latents that are not
+those of cells tell a size that is not that of a cell, and a baseline must not be weaker than it need be. Shown in
+notebook 09.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -46,12 +47,11 @@ def sample_prior(
 ) -> "AnnData":
     """Draw a cell per row of ``obs`` from a prior in place of the flow.
 
-    The prior does not know the conditions of ``obs``. The library sizes (cells,), unless these are given, go with its
-    latents and with the conditions.
+    The prior does not know the conditions of ``obs``; the library sizes (cells,), unless these are given, do.
     """
     z = prior(flow, len(obs), seed=seed)
-    library = flow.totals(z, flow.conditions.labels(obs), seed=seed) if library is None else np.asarray(library)
-    return flow.counts.draw(z, library, seed=seed)
+    by_type = flow.library.draw(flow.conditions.labels(obs), seed=seed) if library is None else np.asarray(library)
+    return flow.counts.draw(z, by_type, seed=seed)
 
 
 def reconstruct(fitted: FittedCounts, counts: np.ndarray, *, seed: int = 0) -> np.ndarray:  # (cells, genes)
@@ -73,8 +73,9 @@ def generation_samples(
     are given: their latents are what a flow learns, so it cannot be asked for more; ``flow``, told the conditions of
     the test cells, and ``flow_sized_by_type``, its latents with library sizes drawn for the conditions alone;
     ``flow_unconditional``, told nothing (both absent if there are no conditions); ``fitted_gaussian`` and
-    ``standard_normal`` in place of the flow. For each of ``others``, flows of other autoencoders of the same panel,
-    ``<name>_reconstruction`` and ``<name>_flow``. All other rows draw library sizes for their own latents.
+    ``standard_normal`` in place of the flow, with library sizes drawn for the conditions alone, too. For each of
+    ``others``, flows of other autoencoders of the same panel, ``<name>_reconstruction`` and ``<name>_flow``. Flows draw
+    library sizes for their own latents.
     """
     real = panel_counts(test, flow.counts.genes)
     cells = {"flow": flow.sample(test.obs, seed=seed)}

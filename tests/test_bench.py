@@ -27,6 +27,19 @@ def test_the_sizes_are_those_that_were_published():
     assert [len(c) for c in bench.snapshots_of((3, 5))] == [3, 5]
 
 
+def test_a_published_step_crosses_gaps_of_their_own_length(monkeypatch):
+    asked, sdeint = [], bench.torchsde.sdeint
+    monkeypatch.setattr(bench.torchsde, "sdeint", lambda *a, **kw: asked.append(a[2]) or sdeint(*a, **kw))
+    sde = bench.InteractingSDE(4, bench.published(dropout=0.0))
+    clouds = bench.snapshots_of((6, 6, 6), 4)
+    bench.published_step(sde, clouds[0], clouds[1:], 0, [1, 2])
+    once = [p.grad.clone() for p in sde.parameters() if p.grad is not None]
+    bench.published_step(sde, clouds[0], clouds[1:], 0, [1, 2])
+    assert asked[0].tolist() == [0, 10, 30]
+    twice = [p.grad for p in sde.parameters() if p.grad is not None]
+    assert all(bench.torch.allclose(b, 2 * a, rtol=1e-3, atol=1e-7) for a, b in zip(once, twice, strict=True))
+
+
 def test_candidates_take_turns():
     order = []
     seconds = bench.in_turns({name: (lambda name=name: order.append(name)) for name in "ab"}, 2)
@@ -77,10 +90,15 @@ def test_another_process_is_noticed():
 
 def test_a_busy_machine_publishes_nothing(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(paths, "RESULTS", tmp_path)
-    monkeypatch.setattr(bench, "measure", lambda *args, **options: {"others_busy_cores": 1.5})
-    monkeypatch.setattr(bench, "others_busy", lambda since=None: (0.0, (0.0, 0.0, 0.0)))
-    assert bench.main(["--publish"]) == 1 and "nothing is published" in capsys.readouterr().out
+    assert bench.record({"a": 1}, 1.5, publish=True) == 1 and "nothing is published" in capsys.readouterr().out
     assert not (tmp_path / "published").exists() and (tmp_path / "bench.json").exists()
-    monkeypatch.setattr(bench, "measure", lambda *args, **options: {"others_busy_cores": 0.1})
+
+
+def test_a_record_keeps_what_is_not_measured_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "RESULTS", tmp_path)
+    bench.record({"step": 1, "time_to_quality": 2}, 0.0, publish=True)
+    monkeypatch.setattr(bench, "measure", lambda *args, **options: {"step": 3})
+    monkeypatch.setattr(bench, "others_busy", lambda since=None: (0.1, (0.0, 0.0, 0.0)))
     assert bench.main(["--publish"]) == 0
-    assert json.loads((tmp_path / "published" / "bench.json").read_text())["others_busy_cores"] == 0.1
+    found = json.loads((tmp_path / "published" / "bench.json").read_text())
+    assert (found["step"], found["time_to_quality"], found["others_busy_cores"]) == (3, 2, 0.1)

@@ -37,6 +37,7 @@ ROOMS = [
     ["notebook"],
     ["publish", "report", "sweep"],
     ["execute", "bench"],
+    ["race"],
 ]
 RANK = {room: rank for rank, rooms in enumerate(ROOMS) for room in rooms}
 MODULES = sorted(p.stem for p in (ROOT / "scimf").glob("*.py") if p.stem != "__init__")

@@ -74,3 +74,16 @@ def test_blocks_of_receivers_change_neither_messages_nor_gradients(form, monkeyp
             found.append([message, *gradient])
         for whole, blocks in zip(*found, strict=True):
             torch.testing.assert_close(blocks, whole, atol=1e-6, rtol=1e-4)
+
+
+@pytest.mark.parametrize("n", [1, 2, 37])
+def test_attention_without_a_number_per_pair_is_attention_to_all_others(n):
+    layer, x = form_of(CellAttention), torch.randn(2, n, 4, requires_grad=True)
+    *_, value = layer.project(x)
+    by_hand = layer.feed_forward(layer.norm_out((layer.weights(x) @ value).transpose(1, 2).flatten(-2)))
+    found = []
+    for message in (layer(x), layer(x, torch.ones(2, n, dtype=torch.bool)), by_hand * (n > 1)):  # a mask: pairs
+        found.append([message, *torch.autograd.grad(message.square().sum(), [x, *layer.parameters()])])
+    for fused, pairs, written in zip(*found, strict=True):
+        torch.testing.assert_close(fused, pairs, atol=1e-6, rtol=1e-4)
+        torch.testing.assert_close(fused, written, atol=1e-6, rtol=1e-4)

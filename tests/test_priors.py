@@ -39,11 +39,10 @@ def test_the_gaussian_has_the_moments_of_the_training_latents(flow):
     assert np.allclose(z.mean(0), 0, atol=0.05) and np.allclose(z.std(0), 1, rtol=0.05)
 
 
-def test_a_prior_is_blind_to_conditions_and_its_library_sizes_go_with_its_latents(flow):
+def test_a_prior_is_blind_to_conditions_but_its_library_sizes_are_not(flow):
     obs = pd.DataFrame({"kind": ["a"] * 100 + ["b"] * 100})
     total = priors.sample_prior(flow, obs, seed=2).X.toarray().sum(1)
-    z = (priors.gaussian_prior(flow, 200, seed=2) - flow.mean) / flow.sd
-    assert np.corrcoef(np.log1p(total), z.reshape(200, -1) @ flow.depth.slope)[0, 1] > 0.8
+    assert 3 < total[100:].mean() / total[:100].mean() < 5  # 8 / 2 in training, whatever the latents are
     given = priors.sample_prior(flow, obs, library=np.full(200, 500), seed=2).X.toarray().sum(1)
     assert abs(given.mean() / 500 - 1) < 0.1
 
