@@ -192,8 +192,13 @@ def snapshots_of(sizes: Sequence[int], dim: int = 50, seed: int = 0) -> list[tor
     return clouds
 
 
-def step_costs(sizes: Sequence[int], *, rounds: int, device: str, dim: int = 50, cells: int = 512) -> dict:
-    """Time the published step, ours on the same targets, and the step that we recommend, in turns."""
+def three_steps(
+    sizes: Sequence[int], *, device: str, dim: int = 50, cells: int = 512
+) -> dict[str, tuple[InteractingSDE, Callable[[int], float]]]:
+    """Return the network, and what adds gradients and returns the loss given a seed, of each of three training steps.
+
+    ``published``; ``engine``, ours on the same targets; ``recommended``, the step that we recommend.
+    """
     clouds = [cloud.to(device) for cloud in snapshots_of(sizes, dim)]
     config = published(dropout=0.0)  # dropout would draw different masks in the two codes
     torch.manual_seed(0)
@@ -206,8 +211,26 @@ def step_costs(sizes: Sequence[int], *, rounds: int, device: str, dim: int = 50,
     scale = float(torch.cat(clouds).std(0).mean())
     known = {("all", t): cloud.cpu() / scale for t, cloud in zip(times, clouds, strict=True)}
 
-    def step_of(network: InteractingSDE, run: Callable[[int], object], **settings) -> Callable[[], None]:
-        optimiser, count = torch.optim.Adam(network.parameters(), **settings), itertools.count()
+    def recommended_step(seed: int) -> float:
+        draws, noise = torch.Generator().manual_seed(seed), torch.Generator(device).manual_seed(seed)
+        batch = make_batch(known, {"all": 1.0}, clock, ours, draws, torch.device(device))
+        loss = batch_loss(small, batch, ours, noise)["data"]
+        loss.backward()
+        return float(loss.detach())
+
+    return {
+        "published": (sde, lambda seed: published_step(sde, start, clouds[1:], seed)),
+        "engine": (sde, lambda seed: engine_step(sde, start, clouds[1:], seed, config)),
+        "recommended": (small, recommended_step),
+    }
+
+
+def step_costs(sizes: Sequence[int], *, rounds: int, device: str, dim: int = 50, cells: int = 512) -> dict:
+    """Time the published step, ours on the same targets, and the step that we recommend, in turns."""
+    steps = three_steps(sizes, device=device, dim=dim, cells=cells)
+
+    def with_optimiser(network: InteractingSDE, run: Callable[[int], float]) -> Callable[[], None]:
+        optimiser, count = torch.optim.Adam(network.parameters(), lr=1e-6), itertools.count()
 
         def step() -> None:
             optimiser.zero_grad()
@@ -218,29 +241,12 @@ def step_costs(sizes: Sequence[int], *, rounds: int, device: str, dim: int = 50,
 
         return step
 
-    def recommended_step(seed: int) -> None:
-        draws, noise = torch.Generator().manual_seed(seed), torch.Generator(device).manual_seed(seed)
-        terms = batch_loss(
-            small, make_batch(known, {"all": 1.0}, clock, ours, draws, torch.device(device)), ours, noise
-        )
-        terms["data"].backward()
-
     values, gradients = [], []
-    for run in (
-        lambda: published_step(sde, start, clouds[1:], 0),
-        lambda: engine_step(sde, start, clouds[1:], 0, config),
-    ):
-        sde.zero_grad()
-        values.append(run())
-        gradients.append(torch.cat([p.grad.flatten() for p in sde.parameters()]).clone())
-    seconds = in_turns(
-        {
-            "published": step_of(sde, lambda k: published_step(sde, start, clouds[1:], k), lr=1e-6),
-            "engine": step_of(sde, lambda k: engine_step(sde, start, clouds[1:], k, config), lr=1e-6),
-            "recommended": step_of(small, recommended_step, lr=1e-6),
-        },
-        rounds,
-    )
+    for network, run in (steps["published"], steps["engine"]):
+        network.zero_grad()
+        values.append(run(0))
+        gradients.append(torch.cat([p.grad.flatten() for p in network.parameters()]).clone())
+    seconds = in_turns({name: with_optimiser(*step) for name, step in steps.items()}, rounds)
     return {
         "cells_observed": int(sum(sizes)), "times": len(sizes), "cells_simulated": cells, "dimensions": dim,
         "euler_steps": 10 * (len(sizes) - 1), "rounds": rounds,
@@ -323,6 +329,29 @@ def growth(sizes: Sequence[int], *, many: int) -> dict:
     return found
 
 
+def evaluate_step(*, times: int, dim: int, form: str) -> dict[str, float]:
+    """One of :func:`three_steps` on 1,000 cells at each time; called in a process of its own."""
+    _, run = three_steps([1000] * times, device="cpu", dim=dim)[form]
+    run(0)  # what is loaded, planned or remembered once
+    begin = time.perf_counter()
+    run(1)
+    return {"seconds": time.perf_counter() - begin}
+
+
+def growth_of_steps(times: Sequence[int] = (4, 12, 40), dims: Sequence[int] = (10, 30, 100)) -> dict:
+    """Seconds and peak memory of a training step by times (of 50 dimensions) and by dimensions (at 4 times)."""
+    found = {}
+    for form in ("engine", "recommended"):
+        for what, sizes in (("times", times), ("dim", dims)):
+            rows = {n: peak("evaluate_step", **({"times": 4, "dim": 50, "form": form} | {what: n})) for n in sizes}
+            found[f"{form}.{what}"] = {
+                str(n): {key: row[key] for key in ("seconds", "peak_gib")} for n, row in rows.items()
+            }
+            for kind, key in (("time", "seconds"), ("memory", "peak_gib")):
+                found[f"{form}.{what}.{kind}_exponent"] = exponent(sizes, [row[key] for row in rows.values()])
+    return found
+
+
 def approximation(cells: int = 8192, sizes: Sequence[int] = (128, 512, 2048), dim: int = 50) -> dict:
     """Relative error of the heard drift when attention is cut into random companies, against the exact one."""
     torch.manual_seed(0)
@@ -391,8 +420,9 @@ def measure(device: str, *, rounds: int = 3, quick: bool = False) -> dict:
     say("drift ...")
     found["drift"] = drift_costs((32, 64) if quick else (512, 4096), rounds=3 * rounds, device=device)
     say("scale ...")
-    decades = (200, 400) if quick else (2048, 4096, 16384, 32768, 131072)
+    decades = (200, 400) if quick else (256, 1024, 4096, 16384, 32768, 131072)
     found["scale"] = growth(decades, many=800 if quick else 10**6)
+    found["scale_of_steps"] = growth_of_steps(*(((2, 3), (4, 8)) if quick else ()))
     found["companies"] = approximation(256 if quick else 8192, (32, 64) if quick else (128, 512, 2048))
     say("counts ...")
     found["counts"] = count_costs(rounds=rounds, device=device, **({"steps": 2, "n_genes": 30} if quick else {}))

@@ -54,6 +54,20 @@ def test_growth_and_peak_memory_are_measured():
         bench.peak("evaluate_drift", cells=10, form="attention", dim=-1)
 
 
+def test_growth_of_a_step_is_by_times_and_by_dimensions(monkeypatch):
+    asked = []
+
+    def measured(call, times, dim, form):
+        asked.append((times, dim, form))
+        return {"seconds": times * dim**2, "peak_gib": times}
+
+    monkeypatch.setattr(bench, "peak", measured)
+    rows = bench.growth_of_steps((2, 4), (8, 16))
+    assert rows["engine.times.time_exponent"] == pytest.approx(1) == rows["engine.times.memory_exponent"]
+    assert rows["recommended.dim.time_exponent"] == pytest.approx(2) and (4, 8, "engine") in asked
+    assert all(bench.evaluate_step(times=2, dim=4, form=form)["seconds"] > 0 for form in ("engine", "recommended"))
+
+
 def test_growth_knows_the_largest_population_that_fits(monkeypatch):
     monkeypatch.setattr(bench, "peak", lambda call, cells, form: {"seconds": cells**2, "peak_gib": cells / 1e5})
     rows = bench.growth((10_000, 100_000), many=10**6)
