@@ -249,10 +249,10 @@ run.save_figure(fig, "fig9b_simulated_scores", data=mean)
 # %% [markdown]
 # **Figure 9b.** Floor dashed (as many training cells, never beaten but by luck), reconstruction by the **set**
 # autoencoder dotted; rows without another name are of the set autoencoder on halves. What separates the flow from the
-# two priors without training is what it has learned; in `teach` more than half of its distance above the floor is the
-# autoencoder's. **Here halves do not pay**: on whole counts the set autoencoder's flow is as close (in `paper` closer),
-# the plain one's far closer. On halves, with good reconstructions, the plain one has the worst flow of all: a good
-# ceiling is not sufficient, the flow must be able to learn the latents, and the decoder to bear its errors.
+# two priors is what it has learned: little, beside N(0, I) (in `paper` their intervals overlap here, on real cells they
+# do not). In `teach` more than half of its distance above the floor is the autoencoder's. **Here halves do not pay**:
+# on whole counts the set autoencoder's flow is as close (in `paper` closer), the plain one's far closer. On halves the
+# plain one has the worst flow of all, with good reconstructions: the flow must be able to learn the latents, too.
 
 # %%
 value = mean["frechet"]
