@@ -24,7 +24,7 @@ import torch
 import scimf
 from scimf import paths
 from scimf.baselines import BASELINES
-from scimf.bench import about, busy_while, in_turns, published_step, record, spread
+from scimf.bench import published_step
 from scimf.bridge import Bridge, reversed_time
 from scimf.evaluate import evaluate, interval
 from scimf.fitted import FittedSDE
@@ -32,6 +32,7 @@ from scimf.notebook import say
 from scimf.scoreboard import BOARDS, Setup, inner_setup, predicted, recommended, setups
 from scimf.sde import InteractingSDE, SDEConfig, published
 from scimf.snapshots import Clock, Snapshots, Units, starting_snapshots
+from scimf.timing import about, busy_while, in_turns, record, spread
 from scimf.train import batch_loss, fit, make_batch
 
 RACES = {"cite": "cite50.bridge_plus", "typed": "typed"}  #: boards of the scoreboard by their name here

@@ -35,7 +35,7 @@ ROOMS = [
     ["scoreboard", "judge"],
     ["plots"],
     ["notebook"],
-    ["publish", "report", "sweep"],
+    ["publish", "report", "sweep", "timing"],
     ["execute", "bench"],
     ["race"],
 ]
