@@ -1,10 +1,11 @@
 r"""Seconds to the same score: training as published against ours, ``make bench-quality`` -> ``bench.json``.
 
 Both are trained on the training times of a set-up of the scoreboard, of which an inner time was held out once more; no
-cell of the scoreboard's own held-out times takes part. The published training is scored after 1, 2, 4, ... steps, and
-keeps the best of these scores, chosen afterwards, in its favour; then ours is asked how soon it was as good. Ours is
-fitted from the start at each of its ``LENGTHS``, because its step size falls to zero at the end, and each fit pays for
-all of its time. Scoring is not counted.
+cell of the scoreboard's own held-out times takes part. The published training is scored after 1, 2, 4, ... steps; the
+mark is the best of these scores, and ours is asked how soon it was as good. Where the published curve is flat, noise
+decides which point is the best: the curves are recorded, to read the ratio at any other. Ours is fitted from the start
+at each of its ``LENGTHS``, because its step size falls to zero at the end, and each fit pays for all of its time.
+Scoring is not counted.
 
 An hour of published training fits into minutes: its steps are taken by the engine of :func:`scimf.fit`, which has the
 same loss and gradients (``make bench`` measures that), and each is priced at what the step costs as published.
@@ -33,7 +34,7 @@ from scimf.scoreboard import BOARDS, Setup, inner_setup, predicted, recommended,
 from scimf.sde import InteractingSDE, SDEConfig, published
 from scimf.snapshots import Clock, Snapshots, Units, starting_snapshots
 from scimf.timing import about, busy_while, in_turns, record, spread
-from scimf.train import batch_loss, fit, make_batch
+from scimf.train import _lr_factor, batch_loss, fit, make_batch
 
 RACES = {"cite": "cite50.bridge_plus", "typed": "typed"}  #: boards of the scoreboard by their name here
 STEPS = 256  #: of the published training
@@ -92,7 +93,7 @@ class PublishedTraining:
         gradients()
         torch.nn.utils.clip_grad_norm_(self.sde.parameters(), self.config.clip)
         for group in self.optimiser.param_groups:
-            group["lr"] = self.config.lr * 0.9 ** (self.steps // 100)
+            group["lr"] = self.config.lr * _lr_factor(self.steps, self.config)
         self.optimiser.step()
         self.sde.eval()
         self.steps += 1
@@ -132,8 +133,8 @@ def run_ours(setup: Setup, seed: int, lengths: Sequence[int]) -> list[dict]:
 def time_to_quality(theirs: Sequence[list[dict]], ours: Sequence[list[dict]], price: float) -> dict:
     """Compare curves, one pair a training seed; ``price`` is seconds of a published step.
 
-    ``speedup`` is the median over seeds of seconds of published training to its best score over ours to a score at most
-    that, which is infinite, and in the record ``None``, where ours never comes that close: a ratio of 0.
+    ``speedup``: seconds of published training to its best score, over ours to a score at most that; median and ends
+    over seeds. A seed with which ours never comes that close counts as 0, and then our seconds are not recorded.
     """
     rows = []
     for a, b in zip(theirs, ours, strict=True):
