@@ -47,6 +47,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
+import torchsde
 
 from scimf import plots, start_notebook
 from scimf.sde import AdditiveInteraction, CellAttention, InteractingSDE, SDEConfig, n_parameters, published, roll_out
@@ -178,9 +179,10 @@ for interaction in (layer, additive):
 # %% [markdown]
 # ## One step in time
 #
-# Euler–Maruyama: $x \leftarrow x + f(x, \mu)\,h + \sigma \sqrt{h}\,\xi$ with $\xi \sim N(0, I)$. We let torchsde take
-# the steps, in **step units**: time counts steps, the drift is multiplied by $h$ and the diffusion by $\sqrt{h}$.
-# Counting in floats would cost a step: eleven units at 0.1 become 111 steps, because 0.1 is not a binary fraction.
+# Euler–Maruyama: $x \leftarrow x + f(x, \mu)\,h + \sigma \sqrt{h}\,\xi$ with $\xi \sim N(0, I)$. torchsde, the library
+# for such equations, takes the same step from the same noise. `roll_out` is that line in a loop, so that a step costs
+# little more than the drift, and it counts steps in integers: in floats eleven units at 0.1 become 111 steps, because
+# 0.1 is not a binary fraction.
 
 # %%
 by_float, t = 0, torch.tensor(0.0)
@@ -189,15 +191,35 @@ while t < 11:
 print(f"adding 0.1 in float32 until 11: {by_float} steps; counting integers: {round(11 / 0.1)}")
 
 h = 0.1
-noise = torch.randn((5, 5), generator=run.generator()).view(1, 5, 5)[..., :4]  # the fifth column is the energy's
 with torch.no_grad():
+    noise = torch.randn(x.shape, generator=run.generator())
     step_by_hand = x + sde.drift(x) * h + config.sigma * h**0.5 * noise
     states, energy = roll_out(sde, x, torch.tensor([[h]]), dt=h, generator=run.generator())
 torch.testing.assert_close(states[0], step_by_hand)
 
+
+# %%
+class ForTorchsde(torch.nn.Module):
+    """The same equation in the form torchsde asks for: drift and noise of a table of cells."""
+
+    noise_type, sde_type = "diagonal", "ito"
+
+    def f(self, t, cells):
+        return sde.drift(cells[None])[0]
+
+    def g(self, t, cells):
+        return torch.full_like(cells, config.sigma)
+
+
+motion = torchsde.BrownianInterval(t0=0.0, t1=h, size=x[0].shape)
+with torch.no_grad():
+    theirs = torchsde.sdeint(ForTorchsde(), x[0], torch.tensor([0.0, h]), bm=motion, dt=h, method="euler")[-1]
+    ours = x[0] + sde.drift(x)[0] * h + config.sigma * motion(0.0, h)
+torch.testing.assert_close(theirs, ours)
+
 # %% [markdown]
-# The state carries one more number, the kinetic energy $\dot e = \lVert f \rVert^2$, which the paper adds to its loss
-# (1.5 and 1.6 of the notes): among all motions that meet the snapshots, prefer the least effort.
+# `roll_out` also adds up a number for each cell, the kinetic energy $\dot e = \lVert f \rVert^2$, which the paper adds
+# to its loss (1.5 and 1.6 of the notes): among all motions that meet the snapshots, prefer the least effort.
 
 # %%
 with torch.no_grad():

@@ -19,7 +19,7 @@ from torch import nn
 from scimf.interactions import AdditiveInteraction, CellAttention
 from scimf.notebook import say
 from scimf.scoreboard import recommended
-from scimf.sde import InteractingSDE, SDEConfig, _Increments, published
+from scimf.sde import InteractingSDE, SDEConfig, published
 from scimf.snapshots import Clock
 from scimf.timing import about, busy_while, exponent, in_turns, peak, record, spread
 from scimf.train import Batch, batch_loss, make_batch
@@ -30,6 +30,28 @@ CITE = (7810,) * 4  # 31,240
 
 
 # ---------------------------------------------------------------------------------------------------- a training step
+
+
+class Increments(torchsde.BaseBrownian):
+    """Increments that :func:`scimf.sde.roll_out` would draw, for torchsde; none for the energy, the last column."""
+
+    def __init__(self, shape: tuple[int, int], *, generator: torch.Generator | None, like: torch.Tensor) -> None:
+        self._shape, self._generator = torch.Size(shape), generator
+        self._dtype, self._device = like.dtype, like.device
+
+    def __call__(self, ta, tb=None, return_U=False, return_A=False):
+        """Draw the increment from ``ta`` to ``tb``, (cells, dim + 1)."""
+        n, dim = self._shape
+        noise = torch.randn((n, dim - 1), generator=self._generator, dtype=self._dtype, device=self._device)
+        return nn.functional.pad(noise, (0, 1)) * (tb - ta) ** 0.5
+
+    def __repr__(self) -> str:
+        return f"Increments({tuple(self._shape)})"
+
+    dtype = property(lambda self: self._dtype)
+    device = property(lambda self: self._device)
+    shape = property(lambda self: self._shape)
+    levy_area_approximation = property(lambda self: "none")
 
 
 class _AsPublished(nn.Module):
@@ -70,7 +92,7 @@ def published_step(
 
     divergence = SamplesLoss("sinkhorn", p=2, blur=0.1, scaling=0.7, debias=True, backend="tensorized")
     y, steps, gaps = nn.functional.pad(start, (0, 1)), 10, list(gaps) or [1] * len(clouds)
-    noise = _Increments(y.shape, generator=torch.Generator(y.device).manual_seed(seed), like=y)
+    noise = Increments(y.shape, generator=torch.Generator(y.device).manual_seed(seed), like=y)
     ticks = steps * torch.tensor([0, *itertools.accumulate(gaps)], dtype=y.dtype, device=y.device)
     path = torchsde.sdeint(_AsPublished(sde, 1 / steps), y, ticks, bm=noise, dt=1.0, method="euler")
     kinetic = path[-1, :, -1].mean() / sum(gaps)

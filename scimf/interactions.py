@@ -106,11 +106,19 @@ class AdditiveInteraction(nn.Module):
         self.rank = rank
         self.receive = mlp([dim, hidden, rank * dim], activation)
         self.send = mlp([dim, hidden, rank], activation)
+        self.register_buffer("usual", torch.zeros(rank))  # what is heard on average in training, if centred
 
     def forward(
-        self, x: torch.Tensor, mask: Mask = None, density: Mask = None, speak: Mask = None, hears: Mask = None
+        self,
+        x: torch.Tensor,
+        mask: Mask = None,
+        density: Mask = None,
+        speak: Mask = None,
+        hears: Mask = None,
+        *,
+        centred: bool = False,
     ) -> torch.Tensor:  # (g, n, dim)
-        """Return the message to each cell; ``speak`` and ``hears`` as in :class:`CellAttention`."""
+        """Return the message to each cell, if ``centred`` less :meth:`usually`; others as in :class:`CellAttention`."""
         sent = self.send(x)  # (g, n, rank)
         if speak is not None:
             sent = sent * speak[..., None]
@@ -123,13 +131,28 @@ class AdditiveInteraction(nn.Module):
             heard = sent.sum(1, keepdim=True)[hears] / size
             density = None if density is None else density[hears]
         heard = heard.expand(-1, x.shape[1], -1)
+        if not centred:
+            return self._answer(x, heard) * _as_column(density) * _has_company(x, mask)
+        heard = heard * _as_column(density) * _has_company(x, mask)
+        if self.training:
+            self._get_used_to(heard.detach(), mask)
+        return self._answer(x, heard - self.usual)
 
+    def _answer(self, x: torch.Tensor, heard: torch.Tensor) -> torch.Tensor:  # (g, n, dim), (g, n, rank) -> (g, n, dim)
         def answer(rows: slice) -> torch.Tensor:
             directions = self.receive(x[:, rows]).unflatten(-1, (self.rank, -1))  # (g, rows, rank, dim)
-            return torch.einsum("gnrd,gnr->gnd", directions, heard[:, rows])
+            return (directions * heard[:, rows, :, None]).sum(2)  # a product a cell is slow as a batch of products
 
-        message = _in_blocks(answer, x.shape[1], width=x.shape[0] * self.rank * x.shape[2], axis=1)
-        return message * _as_column(density) * _has_company(x, mask)
+        return _in_blocks(answer, x.shape[1], width=x.shape[0] * self.rank * x.shape[2], axis=1)
+
+    @torch.no_grad()
+    def _get_used_to(self, heard: torch.Tensor, mask: Mask) -> None:
+        mean = heard.mean((0, 1)) if mask is None else (heard * mask[..., None]).sum((0, 1)) / mask.sum()
+        self.usual.lerp_(mean, 0.05)
+
+    def usually(self, x: torch.Tensor) -> torch.Tensor:  # (g, n, dim)
+        """Message to each cell in the average population of the training data; zero unless trained centred."""
+        return self._answer(x, self.usual.expand(*x.shape[:2], -1))
 
     def contributions(self, x: torch.Tensor, density: Mask = None) -> torch.Tensor:  # (g, receiver, sender, dim)
         """Exact part of the message to i that comes from j; sums over j to :meth:`forward`. Quadratic in cells."""

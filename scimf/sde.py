@@ -13,14 +13,13 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 
 import torch
-import torchsde
 from torch import nn
 from torch.nn import functional as F
 
 from scimf.interactions import ACTIVATIONS, AdditiveInteraction, CellAttention, Mask, OccupancyInteraction, mlp
 
 INTERACTIONS = ("additive", "occupancy", "attention", "none")
-DRIFTS = ("free", "potential")
+DRIFTS = ("free", "relaxing", "potential")
 DIFFUSIONS = ("constant", "per_dimension", "state", "none")
 
 
@@ -29,7 +28,7 @@ class SDEConfig:
     """Every setting of a fit. The defaults are the recommended configuration; :func:`published` is the paper's."""
 
     interaction: str = "additive"  #: "additive", "occupancy" (mass-aware attention), "attention" (published) or "none"
-    drift: str = "free"  #: own drift: "free", or "potential", minus the gradient of a learned potential
+    drift: str = "free"  #: own drift: "free", "relaxing" (plus a learned decay) or "potential" (minus a gradient)
     stages: tuple[float, ...] = ()  #: model times at which the own drift may change, as a medium does; (): never
     hidden: tuple[int, ...] = (64, 64)  #: hidden layers of the own drift
     activation: str = "silu"  #: "silu" or "leaky_relu" (published)
@@ -56,6 +55,8 @@ class SDEConfig:
     schedule: str = "cosine"  #: "cosine" to zero, or "step": x 0.9 every 100 steps (published)
     clip: float = 1.0  #: largest global gradient norm; 0.1 in the published code
     average: float = 0.0  #: decay of the running mean of the weights that is kept in the end; 0: the last weights
+    heard_decay: float = 0.0  #: decoupled weight decay of the interaction (AdamW, Loshchilov & Hutter 2019)
+    centred: bool = False  #: train the additive form on what is heard beyond the average; the model is the same
     warm_steps: int = 0  #: first steps by flow matching instead of the loss; needs start="segment"
 
     def __post_init__(self) -> None:
@@ -78,6 +79,10 @@ class SDEConfig:
                 raise ValueError(f"SDEConfig.{key}: expected a positive number, got {getattr(self, key)!r}")
         if not 0 <= self.average < 1:
             raise ValueError(f"SDEConfig.average: expected a number from 0 to below 1, got {self.average!r}")
+        if self.centred and self.interaction != "additive":
+            raise ValueError(f'SDEConfig.centred: needs interaction="additive", got {self.interaction!r}')
+        if not self.heard_decay >= 0:
+            raise ValueError(f"SDEConfig.heard_decay: expected a number from 0, got {self.heard_decay!r}")
         if self.warm_steps and self.start != "segment":
             raise ValueError(f'SDEConfig.warm_steps: needs start="segment", got start={self.start!r}')
         if list(self.stages) != sorted(self.stages):
@@ -117,8 +122,9 @@ def published(**changes) -> SDEConfig:
 class IntrinsicDrift(nn.Module):
     r"""What a cell does by itself, ``f_own``. (…, dim) -> (…, dim).
 
-    ``"free"``: an MLP of its state. ``"potential"``: :math:`-\nabla \Psi(x)` of an MLP with one output, the drift of
-    the potential-gradient family (PRESCIENT, Yeo et al. 2021; PI-SDE). With ``stages`` the network is told, one-hot,
+    ``"free"``: an MLP of its state. ``"relaxing"``: that minus :math:`\gamma \odot x`, rates learned from zero: what is
+    no longer made decays. ``"potential"``: :math:`-\nabla \Psi(x)` of an MLP with one output, the drift of the
+    potential-gradient family (PRESCIENT, Yeo et al. 2021; PI-SDE). With ``stages`` the network is told, one-hot,
     between which of these model times it is: whatever all populations do alike at one time then is own drift.
     """
 
@@ -133,7 +139,8 @@ class IntrinsicDrift(nn.Module):
         super().__init__()
         self.kind = kind
         self.register_buffer("stages", torch.tensor(stages, dtype=torch.float32), persistent=False)  # in the settings
-        self.net = mlp([_inputs(dim, stages), *hidden, dim if kind == "free" else 1], activation)
+        self.net = mlp([_inputs(dim, stages), *hidden, 1 if kind == "potential" else dim], activation)
+        self.rate = nn.Parameter(torch.zeros(dim)) if kind == "relaxing" else None
 
     def forward(self, x: torch.Tensor, time: Mask = None) -> torch.Tensor:
         """Drift of each cell; ``time`` (groups,), the model time of each group, is needed with ``stages``."""
@@ -145,8 +152,9 @@ class IntrinsicDrift(nn.Module):
                 )
             stage = torch.bucketize(time.to(self.stages) + 1e-4, self.stages, right=True)  # 1e-4: rounding of the steps
             told = [F.one_hot(stage, len(self.stages) + 1).to(x)[:, None].expand(*x.shape[:-1], -1)]
-        if self.kind == "free":
-            return self.net(torch.cat([x, *told], -1))
+        if self.kind != "potential":
+            made = self.net(torch.cat([x, *told], -1))
+            return made if self.rate is None else made - self.rate * x
         keep = torch.is_grad_enabled()
         with torch.enable_grad():
             x = x if x.requires_grad else x.detach().requires_grad_()
@@ -188,7 +196,7 @@ class InteractingSDE(nn.Module):
 
     def __init__(self, dim: int, config: SDEConfig) -> None:
         super().__init__()
-        self.dim = dim
+        self.dim, self.centred = dim, config.centred
         self.intrinsic = IntrinsicDrift(dim, config.hidden, config.activation, config.drift, config.stages)
         if config.interaction == "attention":
             blocks = [CellAttention(dim, config.heads, config.dropout) for _ in range(config.layers)]
@@ -202,8 +210,12 @@ class InteractingSDE(nn.Module):
         self.diffusion = Diffusion(dim, config.diffusion, config.sigma)
 
     def own(self, x: torch.Tensor, time: Mask = None) -> torch.Tensor:
-        """Return what each cell does by itself, (groups, cells, dim); ``time`` (groups,) as in IntrinsicDrift."""
-        return self.intrinsic(x, time)
+        """Return what each cell does by itself, (groups, cells, dim); ``time`` (groups,) as in IntrinsicDrift.
+
+        If ``centred``, the network has learned the drift of a cell in the average population; what it hears there goes.
+        """
+        own = self.intrinsic(x, time)
+        return own - self.interaction[0].usually(x) if self.centred else own
 
     def heard(
         self, x: torch.Tensor, mask: Mask = None, density: Mask = None, speak: Mask = None, hears: Mask = None
@@ -228,6 +240,8 @@ class InteractingSDE(nn.Module):
         time: Mask = None,
     ) -> torch.Tensor:
         """Own plus heard part, (groups, cells, dim)."""
+        if self.centred:
+            return self.intrinsic(x, time) + self.interaction[0](x, mask, density, speak, hears, centred=True)
         return self.own(x, time) + self.heard(x, mask, density, speak, hears)
 
 
@@ -243,10 +257,11 @@ def widened_twin(dim: int, config: SDEConfig) -> SDEConfig:
 
     def count(width: int) -> int:
         sizes = [_inputs(dim, config.stages), *[width] * depth, dim]
-        return sum((a + 1) * b for a, b in zip(sizes[:-1], sizes[1:], strict=True))
+        rates = dim if config.drift == "relaxing" else 0
+        return rates + sum((a + 1) * b for a, b in zip(sizes[:-1], sizes[1:], strict=True))
 
     width = min(range(1, target), key=lambda w: abs(count(w) - target))
-    values = config.to_dict() | {"interaction": "none", "hidden": [width] * depth}
+    values = config.to_dict() | {"interaction": "none", "hidden": [width] * depth, "centred": False}
     twin = SDEConfig.from_dict(values)
     found = n_parameters(InteractingSDE(dim, twin))
     if abs(found - target) > 0.01 * target:
@@ -257,71 +272,8 @@ def widened_twin(dim: int, config: SDEConfig) -> SDEConfig:
 # -------------------------------------------------------------------------------------------- integration
 
 
-class _Increments(torchsde.BaseBrownian):
-    """Fresh Brownian increments for a fixed-step solver; no bridge, no tree, reproducible from a generator."""
-
-    def __init__(self, shape: tuple[int, int], *, generator: torch.Generator | None, like: torch.Tensor) -> None:
-        self._shape, self._generator = torch.Size(shape), generator
-        self._dtype, self._device = like.dtype, like.device
-        self.n_steps = 0
-
-    def __call__(self, ta, tb=None, return_U=False, return_A=False):
-        self.n_steps += 1
-        noise = torch.randn(self._shape, generator=self._generator, dtype=self._dtype, device=self._device)
-        return noise * (tb - ta) ** 0.5
-
-    def __repr__(self) -> str:
-        return f"_Increments({tuple(self._shape)})"
-
-    dtype = property(lambda self: self._dtype)
-    device = property(lambda self: self._device)
-    shape = property(lambda self: self._shape)
-    levy_area_approximation = property(lambda self: "none")
-
-
-class _StepUnits(nn.Module):
-    """The SDE as torchsde sees it: time counts steps, drift is multiplied by h and diffusion by sqrt(h).
-
-    With times as floats torchsde 0.2.6 takes 111 steps for 11 units at 0.1; integers are exact. The state carries one
-    more coordinate, the kinetic energy de = |f|^2 dt, without noise.
-    """
-
-    noise_type, sde_type = "diagonal", "ito"
-
-    def __init__(
-        self,
-        sde: InteractingSDE,
-        shape: torch.Size,
-        step_size: torch.Tensor,
-        mask: Mask,
-        density: Mask,
-        hears: Mask,
-        begin: Mask,
-    ) -> None:
-        super().__init__()
-        self.sde, self.group_shape, self.step_size = sde, shape, step_size
-        self.clock = None if begin is None else begin + step_size.cumsum(0) - step_size  # (steps, g), begin of each
-        self.mask, self.density = mask, density
-        self.elsewhere = {} if hears is None else {"hears": hears}  # a drift written in a notebook need not know it
-        self._state, self._drift = None, None
-
-    def _unpack(self, t: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, int]:
-        k = min(int(t), len(self.step_size) - 1)
-        x = y.view(*self.group_shape[:2], -1)[..., :-1]
-        return x, self.step_size[k][:, None, None], k  # (g, n, dim), (g, 1, 1)
-
-    def f(self, t: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        if y is not self._state:  # torchsde asks several times about the first state while it checks its arguments
-            x, h, k = self._unpack(t, y)
-            time = {} if self.clock is None else {"time": self.clock[k]}
-            drift = self.sde.drift(x, self.mask, self.density, **self.elsewhere, **time)
-            self._state = y
-            self._drift = (torch.cat([drift, drift.square().sum(-1, keepdim=True)], -1) * h).view_as(y)
-        return self._drift
-
-    def g(self, t: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        x, h, _ = self._unpack(t, y)
-        return (F.pad(self.sde.diffusion(x), (0, 1)) * h.sqrt()).view_as(y)
+def _of(rows: torch.Tensor, value: Mask) -> Mask:
+    return None if value is None else value[rows]
 
 
 def roll_out(
@@ -336,7 +288,7 @@ def roll_out(
     begin: Mask = None,
     generator: torch.Generator | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Simulate populations through consecutive intervals by Euler-Maruyama.
+    """Simulate populations through consecutive intervals by Euler-Maruyama; the paths are those of ``torchsde``.
 
     Parameters
     ----------
@@ -345,8 +297,8 @@ def roll_out(
     x
         Start, (groups, cells, dim).
     gaps
-        Length of each interval in model time, (intervals, groups); all groups take the same number of steps, the
-        smallest one whose step is at most ``dt`` (rounded to the nearest integer), so steps may differ in size.
+        Length of each interval in model time, (intervals, groups); a group takes ``gap / dt`` steps, rounded to an
+        integer and at least one, so steps may differ in size. (With ``hears`` all take as many as the longest gap.)
     dt
         Largest step.
     mask, density, hears
@@ -362,14 +314,27 @@ def roll_out(
         (intervals, groups, cells, dim) after each interval, and (intervals, groups, cells), the kinetic energy
         accumulated since the start, the integral of |f|^2 dt.
     """
-    steps = [max(1, round(float(gap.max()) / dt)) for gap in gaps]
-    step_size = torch.cat([(gap / n).expand(n, -1) for gap, n in zip(gaps, steps, strict=True)])  # (steps, g)
-    g, n, dim = x.shape
-    y = F.pad(x, (0, 1)).reshape(g * n, dim + 1)
-    noise = _Increments(y.shape, generator=generator, like=y)
-    ticks = torch.tensor([0, *steps], dtype=y.dtype, device=y.device).cumsum(0)  # integers, exact in float32
-    begin = None if begin is None else begin.to(y)
-    in_steps = _StepUnits(sde, x.shape, step_size.to(y), mask, density, hears, begin)
-    path = torchsde.sdeint(in_steps, y, ticks, bm=noise, dt=1.0, method="euler")
-    path = path[1:].view(len(steps), g, n, dim + 1)
-    return path[..., :-1], path[..., -1]
+    crowd = {"mask": mask, "density": density, "begin": begin}
+    counts, kind = (gaps.double() / dt).round().clamp_min(1).unique(dim=1, return_inverse=True)  # of steps
+    if counts.shape[1] > 1 and hears is None:  # nobody waits for the group with the longest way
+        rows = [(kind == k).nonzero()[:, 0] for k in range(counts.shape[1])]
+        parts = [
+            roll_out(sde, x[r], gaps[:, r], dt=dt, generator=generator, **{k: _of(r, v) for k, v in crowd.items()})
+            for r in rows
+        ]
+        back = torch.cat(rows).argsort()
+        return tuple(torch.cat(part, 1)[:, back] for part in zip(*parts, strict=True))
+    steps, elsewhere = [int(n) for n in counts.amax(1)], {} if hears is None else {"hears": hears}
+    energy, states, energies = x.new_zeros(x.shape[:2]), [], []
+    now = None if begin is None else begin.to(x)
+    for gap, n in zip(gaps.to(x), steps, strict=True):
+        h = (gap / n)[:, None, None]  # (g, 1, 1)
+        for _ in range(n):
+            time = {} if now is None else {"time": now}  # a drift written in a notebook need not know of either
+            drift = sde.drift(x, mask, density, **elsewhere, **time)
+            noise = torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device)
+            energy = energy + drift.square().sum(-1) * h[..., 0]
+            x = x + drift * h + sde.diffusion(x) * h.sqrt() * noise
+            now = None if now is None else now + h[:, 0, 0]
+        states.append(x), energies.append(energy)
+    return torch.stack(states), torch.stack(energies)

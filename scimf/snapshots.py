@@ -1,6 +1,7 @@
 """Snapshots as tensors: which cells were seen in which population and when, in what units, on which clock."""
 
 import hashlib
+from bisect import bisect_right
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -32,13 +33,16 @@ class Clock:
 
     def __call__(self, time: float) -> float:
         """Model time of a real time."""
-        k = int(np.clip(np.searchsorted(self.real, time, side="right") - 1, 0, len(self.real) - 2))
+        k = self._knot(time)
         return self.model[k] + (time - self.real[k]) * self.rate(time)
 
     def rate(self, time: float) -> float:
         """Model time per unit of real time, at ``time``."""
-        k = int(np.clip(np.searchsorted(self.real, time, side="right") - 1, 0, len(self.real) - 2))
+        k = self._knot(time)
         return (self.model[k + 1] - self.model[k]) / (self.real[k + 1] - self.real[k])
+
+    def _knot(self, time: float) -> int:  # bisect: NumPy takes ten times as long for one number, and every step asks
+        return min(max(bisect_right(self.real, time) - 1, 0), len(self.real) - 2)
 
 
 @dataclass(frozen=True)

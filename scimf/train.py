@@ -9,8 +9,10 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import cache as remembered
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -143,6 +145,14 @@ def _generators(seed: int, step: int, device: torch.device) -> tuple[torch.Gener
     return draws, noise
 
 
+@contextmanager
+def _seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Seed what draws without a generator, dropout, for a while."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield
+
+
 def fit(
     adata: "AnnData",
     split: "Split",
@@ -194,12 +204,18 @@ def fit(
 
     torch.manual_seed(seed)
     sde = InteractingSDE(len(units.centre), config).to(device)
-    optimiser = torch.optim.Adam(sde.parameters(), lr=config.lr)
+    heard = set(sde.interaction.parameters())
+    groups = [
+        {"params": [p for p in sde.parameters() if p not in heard], "weight_decay": 0.0},
+        {"params": [p for p in sde.parameters() if p in heard], "weight_decay": config.heard_decay},
+    ]
+    optimiser = torch.optim.AdamW(groups, lr=config.lr)
     identity = fit_key(train, split, config, seed)
     path = None if cache is None else Path(cache) / f"{identity}.pt"
     history: dict[str, list[float]] = {"data": [], "kinetic": []} | ({"heard": []} if config.heard_weight else {})
     model = FittedSDE(sde, config, units, clock, starting_snapshots(adata, split), space, seed, history)
-    average = {name: value.clone() for name, value in sde.state_dict().items()}
+    live = sde.state_dict()  # shares its memory with the weights
+    average = {name: value.clone() for name, value in live.items()} if config.average else live
     first = 0
     if path is not None and path.exists():
         first = _read_checkpoint(path, model, optimiser, average, identity)
@@ -208,12 +224,12 @@ def fit(
     bar.set_description(f"{config.interaction}, seed {seed}")
     for step in bar:
         draws, noise = _generators(seed, step, device)
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            torch.manual_seed(seed * 1_000_003 + step)  # dropout
+        with _seeded(seed * 1_000_003 + step, device) if config.dropout else nullcontext():
             batch = make_batch(clouds, train.density, clock, config, draws, device)
             warm = step < config.warm_steps
             terms = flow_matching_loss(sde, batch, noise) if warm else batch_loss(sde, batch, config, noise)
-            loss = sum(getattr(config, f"{name}_weight") * term for name, term in terms.items())
+            weights = {name: getattr(config, f"{name}_weight") for name in terms}
+            loss = sum(weights[name] * term for name, term in terms.items() if weights[name])
             optimiser.zero_grad()
             loss.backward()
         values = {name: float(term.detach()) for name, term in terms.items()}
@@ -226,8 +242,9 @@ def fit(
         for group in optimiser.param_groups:
             group["lr"] = config.lr * _lr_factor(step, config)
         optimiser.step()
-        for name, value in sde.state_dict().items():
-            average[name].lerp_(value, 1 - config.average)
+        if config.average:
+            for name, value in live.items():
+                average[name].lerp_(value, 1 - config.average)
         for name, value in values.items():
             history[name].append(value)
         bar.set_postfix({name: f"{value:.3g}" for name, value in values.items()}, refresh=False)
@@ -302,6 +319,7 @@ def _fit_quietly(adata: "AnnData", split: "Split", config: SDEConfig, seed: int,
 # ------------------------------------------------------------------------------------------------- checkpoints
 
 
+@remembered  # a small fit takes a second, reading this code a tenth of one
 def code_hash(*more: str) -> str:
     """Sha256 of the code that decides what a fit gives, and of ``more`` rooms; comments and docstrings do not count."""
     digest = hashlib.sha256()

@@ -18,7 +18,9 @@ import math
 import numpy as np
 import ot
 import torch
+import torch.nn.functional as F
 from scipy.spatial.distance import cdist
+from torch.autograd.function import once_differentiable
 
 Mask = torch.Tensor | None
 
@@ -34,24 +36,56 @@ def pairwise_distance(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:  # (g, 
     return squared.clamp_min(1e-10).sqrt()
 
 
-def _pair_mean(distance: torch.Tensor, left: Mask, right: Mask, *, same: bool) -> torch.Tensor:  # -> (g,)
-    g, n, m = distance.shape
-    left = distance.new_ones(g, n) if left is None else left.to(distance.dtype)
-    right = distance.new_ones(g, m) if right is None else right.to(distance.dtype)
-    weight = left[:, :, None] * right[:, None, :]
-    if same:
-        weight = weight * (1 - torch.eye(n, dtype=distance.dtype, device=distance.device))
-    return (distance * weight).sum((1, 2)) / weight.sum((1, 2)).clamp_min(1)
+class _MeanDistance(torch.autograd.Function):
+    """Weighted mean Euclidean distance of pairs, (g, n, d), (g, m, d), (g, n), (g, m) -> (g,); gradient for x alone.
+
+    Written by hand because autograd would keep and pass over five matrices of all pairs instead of one: the gradient of
+    a distance is the unit vector along it, so that of their sum is two matrix products. With y None, pairs within x.
+    """
+
+    @staticmethod
+    def forward(ctx, x, y, left, right):
+        same = y is None
+        y = x if same else y
+        centre = y.mean(dim=1, keepdim=True)  # large common offsets would cost precision
+        x, y = x - centre, y - centre
+        square = x.square().sum(-1)[:, :, None] + y.square().sum(-1)[:, None, :]
+        distance = torch.baddbmm(square, x, y.transpose(1, 2), alpha=-2, out=square).clamp_min_(CLOSEST**2).sqrt_()
+        pairs = left.sum(1) * right.sum(1)
+        if same:  # nobody is paired with itself
+            distance.diagonal(dim1=1, dim2=2).zero_()
+            pairs = pairs - (left * right).sum(1)
+        scale = 1 / pairs.clamp_min(1)
+        ctx.save_for_backward(x, y, left, right, distance, scale)
+        ctx.same = same
+        return (left[:, None] @ (distance @ right[:, :, None]))[:, 0, 0] * scale
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gradient):
+        x, y, left, right, distance, scale = ctx.saved_tensors
+        inverse = F.threshold(distance, 1.1 * CLOSEST, torch.inf).reciprocal_() * right[:, None]
+        along = x * inverse.sum(-1, keepdim=True) - inverse @ y
+        return along * left[..., None] * (gradient * scale * (1 + ctx.same))[:, None, None], None, None, None
+
+
+CLOSEST = 1e-5  #: distances below are this one, and have no gradient
+
+
+def _weights(mask: Mask, cloud: torch.Tensor) -> torch.Tensor:  # (g, n)
+    return cloud.new_ones(cloud.shape[:2]) if mask is None else mask.to(cloud.dtype)
 
 
 def energy_loss(x: torch.Tensor, y: torch.Tensor, mask_x: Mask = None, mask_y: Mask = None) -> torch.Tensor:  # (g,)
     """Return the unbiased energy distance of each group; two cells on either side are needed, a draw may be negative.
 
-    Székely & Rizzo (2013), doi 10.1016/j.jspi.2013.03.018. Derived in notebook 03.
+    Székely & Rizzo (2013), doi 10.1016/j.jspi.2013.03.018. Derived in notebook 03. The gradient is that of ``x``, the
+    prediction; ``y`` is observed and has none.
     """
-    between = _pair_mean(pairwise_distance(x, y), mask_x, mask_y, same=False)
-    within_x = _pair_mean(pairwise_distance(x, x), mask_x, mask_x, same=True)
-    within_y = _pair_mean(pairwise_distance(y, y), mask_y, mask_y, same=True)
+    left, right = _weights(mask_x, x), _weights(mask_y, y)
+    between = _MeanDistance.apply(x, y.detach(), left, right)
+    within_x = _MeanDistance.apply(x, None, left, left)
+    within_y = _MeanDistance.apply(y.detach(), None, right, right)
     return between - within_x / 2 - within_y / 2
 
 

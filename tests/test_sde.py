@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
 import torch
+import torchsde
 
+from scimf.bench import Increments
 from scimf.sde import (
     INTERACTIONS,
     AdditiveInteraction,
@@ -36,7 +38,9 @@ def test_published_settings():
     assert published(steps=5).steps == 5
 
 
-@pytest.mark.parametrize("key, value", [("loss", "w3"), ("interaction", "gravity"), ("dt", 0.0), ("start", "middle")])
+@pytest.mark.parametrize(
+    "key, value", [("loss", "w3"), ("interaction", "gravity"), ("dt", 0.0), ("start", "middle"), ("heard_decay", -1.0)]
+)
 def test_bad_setting_is_named(key, value):
     with pytest.raises(ValueError, match=f"SDEConfig.{key}"):
         SDEConfig(**{key: value})
@@ -48,9 +52,13 @@ def test_config_round_trip_and_unknown_key():
         SDEConfig.from_dict({"learning_rate": 1.0})
 
 
-@pytest.mark.parametrize("interaction", ["additive", "occupancy", "attention"])
-def test_twin_has_the_same_size_within_one_percent(interaction):
-    config = SDEConfig(interaction=interaction)
+@pytest.mark.parametrize(
+    "settings",
+    [{"interaction": form} for form in ("additive", "occupancy", "attention")]
+    + [{"centred": True, "drift": "relaxing"}],
+)
+def test_twin_has_the_same_size_within_one_percent(settings):
+    config = SDEConfig(**settings)
     twin = widened_twin(8, config)
     a, b = n_parameters(InteractingSDE(8, config)), n_parameters(InteractingSDE(8, twin))
     assert twin.interaction == "none" and abs(a - b) <= 0.01 * a
@@ -127,16 +135,43 @@ def test_silencing_keeps_the_normaliser():
     torch.testing.assert_close(layer(x, speak=speak), kept, atol=1e-6, rtol=1e-4)
 
 
-def test_exactly_110_steps_for_11_units(monkeypatch):
-    import scimf.sde as module
-
-    made = []
-    monkeypatch.setattr(module, "_Increments", lambda *a, **k: made.append(Increments(*a, **k)) or made[-1])
-    states, _ = roll_out(sde_of(), torch.zeros(1, 2, 4), torch.ones(11, 1), dt=0.1)
-    assert made[0].n_steps == 110 and len(states) == 11
+def test_exactly_110_steps_for_11_units():
+    known, asked = Known(lambda x: asked.append(1) or torch.zeros_like(x), 0.1), []
+    states, _ = roll_out(known, torch.zeros(1, 2, 4), torch.ones(11, 1), dt=0.1)
+    assert len(asked) == 110 and len(states) == 11
 
 
-from scimf.sde import _Increments as Increments  # noqa: E402 (kept aside before the test above replaces it)
+def test_paths_and_energy_are_those_of_torchsde():
+    h, sde, x = 0.25, sde_of("attention"), torch.randn(6, 4, generator=_rng())
+
+    class AsTorchsde(torch.nn.Module):
+        noise_type, sde_type = "diagonal", "ito"
+
+        def f(self, t, y):
+            drift = sde.drift(y[None, :, :-1])[0]
+            return torch.cat([drift, drift.square().sum(-1, keepdim=True)], -1) * h
+
+        def g(self, t, y):
+            return torch.nn.functional.pad(sde.diffusion(y[:, :-1]) * h**0.5, (0, 1))
+
+    y, ticks = torch.nn.functional.pad(x, (0, 1)), torch.tensor([0.0, 4, 12])
+    bm = Increments(y.shape, generator=_rng(1), like=y)
+    expected = torchsde.sdeint(AsTorchsde(), y, ticks, bm=bm, dt=1.0, method="euler")[1:]
+    states, energy = roll_out(sde, x[None], torch.tensor([[1.0], [2.0]]), dt=h, generator=_rng(1))
+    torch.testing.assert_close(states[:, 0], expected[..., :-1])
+    torch.testing.assert_close(energy[:, 0], expected[..., -1])
+
+
+def test_a_group_takes_its_own_steps_whoever_is_in_the_batch():
+    sde, x = sde_of("additive", diffusion="none"), torch.randn(4, 5, 4, generator=_rng())
+    gaps, density = torch.tensor([[1.0, 2.0, 1.0, 0.1]]), torch.tensor([1.0, 2.0, 0.5, 1.0])
+    mask = torch.ones(4, 5, dtype=bool)
+    mask[2, 3:] = False
+    states, energy = roll_out(sde, x, gaps, dt=0.5, mask=mask, density=density)
+    for g in range(4):
+        one = slice(g, g + 1)
+        alone, effort = roll_out(sde, x[one], gaps[:, one], dt=0.5, mask=mask[one], density=density[one])
+        torch.testing.assert_close(states[0, g], alone[0, 0]), torch.testing.assert_close(energy[0, g], effort[0, 0])
 
 
 class Known(torch.nn.Module):
@@ -210,6 +245,36 @@ def test_own_drift_with_stages_changes_at_them_and_only_there():
         sde.own(x)
     with pytest.raises(ValueError, match="increasing model times"):
         SDEConfig(stages=(2.0, 1.0))
+
+
+def test_a_relaxing_drift_is_the_free_one_less_a_decay():
+    sde, x = sde_of(drift="relaxing"), torch.randn(1, 5, 4)
+    torch.testing.assert_close(sde.own(x), sde.intrinsic.net(x))  # rates start at zero
+    with torch.no_grad():
+        sde.intrinsic.rate += torch.tensor([0.5, 0.0, 1.0, 2.0])
+    torch.testing.assert_close(sde.own(x), sde.intrinsic.net(x) - x * torch.tensor([0.5, 0.0, 1.0, 2.0]))
+
+
+def test_a_centred_model_learns_beside_the_average_and_splits_as_the_others_do():
+    sde, x, density = sde_of("additive", centred=True), torch.randn(3, 6, 4), torch.tensor([0.5, 1.0, 2.0])
+    mask = torch.ones(3, 6, dtype=bool)
+    mask[1, 4:] = False
+    block, before = sde.interaction[0], sde.interaction[0].usual.clone()
+    sde.drift(x, mask, density)
+    assert torch.equal(block.usual, before)  # only training moves the average
+    sde.train()
+    for _ in range(200):
+        sde.drift(x, mask, density)
+    sent = block.send(x) * mask[..., None]
+    signal = (sent.sum(1, keepdim=True) - sent) / (mask.sum(1) - 1)[:, None, None] * density[:, None, None]
+    torch.testing.assert_close(block.usual, signal[mask].mean(0), atol=1e-3, rtol=1e-3)
+    sde.eval()
+    together = sde.drift(x, mask, density)
+    torch.testing.assert_close(sde.own(x) + sde.heard(x, mask, density), together, atol=1e-6, rtol=1e-4)
+    torch.testing.assert_close(sde.own(x), sde.intrinsic(x) - block.usually(x))
+    for other in ({"interaction": "attention"}, {"interaction": "none"}):
+        with pytest.raises(ValueError, match="SDEConfig.centred"):
+            SDEConfig(centred=True, **other)
 
 
 def test_roll_out_tells_each_group_its_own_time():

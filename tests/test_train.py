@@ -39,6 +39,8 @@ CHOICES = [
     {"diffusion": "state"},
     {"diffusion": "none"},
     {"drift": "potential"},
+    {"drift": "relaxing"},
+    {"centred": True},
     {"average": 0.9},
     {"warm_steps": 3},
     {"interaction": "attention", "dropout": 0.1},
@@ -58,8 +60,9 @@ def test_published_configuration_runs(tiny):
     assert model.units.scale == 1 and len(model.history["data"]) == 2
 
 
-def test_resumed_equals_uninterrupted(tiny, tmp_path):
-    config = change(QUICK, steps=CHECKPOINT_EVERY + 10, batch_groups=2, dt=2.0, interaction="attention", dropout=0.1)
+@pytest.mark.parametrize("settings", [{"interaction": "attention", "dropout": 0.1}, {"centred": True}])
+def test_resumed_equals_uninterrupted(tiny, tmp_path, settings):
+    config = change(QUICK, steps=CHECKPOINT_EVERY + 10, batch_groups=2, dt=2.0, **settings)
     whole = fit(*tiny, config=config, progress=False)
 
     def kill(step, terms):
@@ -203,6 +206,18 @@ def test_heard_weight_makes_the_heard_drift_smaller(tiny):
         sizes.append(float(np.square(model.drift(tiny[0])[1]).mean()))
         assert ("heard" in model.history) == (weight > 0)
     assert sizes[1] < sizes[0] / 4
+
+
+def test_heard_decay_shrinks_the_interaction_and_nothing_else(tiny):
+    still = change(QUICK, steps=1, lr=0.1, schedule="step")
+    plain, shrunk = (fit(*tiny, config=change(still, heard_decay=d), progress=False).sde for d in (0.0, 2.0))
+    assert all(
+        torch.equal(a, b) for a, b in zip(plain.intrinsic.parameters(), shrunk.intrinsic.parameters(), strict=True)
+    )
+    torch.manual_seed(0)
+    begun = type(plain)(plain.dim, still).interaction.parameters()  # the weights of step 0, less lr * decay of them
+    for start, a, b in zip(begun, plain.interaction.parameters(), shrunk.interaction.parameters(), strict=True):
+        torch.testing.assert_close(a - b, 0.2 * start, atol=1e-6, rtol=1e-4)
 
 
 def test_staged_fit_is_resumed_and_knows_the_time(tiny, tmp_path):

@@ -43,6 +43,29 @@ def test_energy_loss_agrees_with_the_score_and_ignores_padding(clouds):
     assert transport.energy_loss(padded, b, mask).item() == pytest.approx(expected, abs=1e-4)
 
 
+@pytest.mark.parametrize("masked", [False, True])
+def test_energy_loss_has_the_gradient_of_autograd(masked):
+    generator = torch.Generator().manual_seed(0)
+    x, y = torch.randn(2, 30, 4, generator=generator) + 100, torch.randn(2, 20, 4, generator=generator) + 100
+    x[0, 1] = x[0, 2]  # two cells in one place: no direction between them
+    left, right = torch.ones(2, 30, dtype=bool), torch.ones(2, 20, dtype=bool)
+    if masked:
+        left[1, 25:], right[0, 15:] = False, False
+        x[1, 25:], y[0, 15:] = 0.0, 0.0
+
+    def by_autograd(x, y, left, right):
+        within = transport.pairwise_distance(x, x) * (left[:, :, None] & left[:, None, :]) * (1 - torch.eye(30))
+        between = transport.pairwise_distance(x, y) * (left[:, :, None] & right[:, None, :])
+        n, m = left.sum(1), right.sum(1)
+        return between.sum((1, 2)) / (n * m) - within.sum((1, 2)) / (n * (n - 1)) / 2
+
+    x, weight = x.double().requires_grad_(), torch.tensor([1.0, -2.0]).double()
+    found = torch.autograd.grad(transport.energy_loss(x, y.double(), left, right) @ weight, x)[0]
+    expected = torch.autograd.grad(by_autograd(x, y.double(), left, right) @ weight, x)[0]
+    torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-9)
+    assert not found[1, 25:].any() or not masked
+
+
 def test_ot_loss_is_half_w2_squared_and_sinkhorn_tends_to_it(clouds):
     x, y = clouds[0], clouds[1] + 5  # far apart, so that the entropic bias is small beside the cost
     exact = transport.w2(x, y) ** 2 / 2
