@@ -202,14 +202,14 @@ slow = {form: config for form, config in forms_of(base).items() if form != "addi
 options = {"cache": run.fits, "device": run.device}
 
 # %%
-typed, typed_fits, typed_splits = [], [], []
-for m in range(n_matrices):
-    adata = scimf.load("typed", seed=seed + m, n_populations=n_populations, n_cells=n_c)
+experiment = {"seeds": range(seed, seed + n_matrices), "n_populations": n_populations, "n_cells": n_c}
+typed, typed_fits, typed_splits = battery.simulated("typed", **experiment), [], []
+for adata in typed:
     split = scimf.hold_out(adata, populations=sorted(adata.obs["population"].cat.categories)[-4:])
     space = scimf.fit_space(adata, split)
     fits = fit_many(adata, split, space, configs=typed_forms, seeds=seeds, **options)
     fits |= fit_many(adata, split, space, configs=slow, seeds=[0], **options)
-    typed.append(adata), typed_fits.append(fits), typed_splits.append(split)
+    typed_fits.append(fits), typed_splits.append(split)
 
 # %%
 rows = []
@@ -239,8 +239,8 @@ recovery.groupby("form")[["auroc", "auprc", "prevalence", "sign_accuracy"]].mean
 
 # %%
 oracle, oracle_split = [], []  # a second experiment, other cells of the same system, scored like a prediction
-for m, (adata, split) in enumerate(zip(typed, typed_splits, strict=True)):
-    again = scimf.load("typed", seed=seed + m, n_populations=n_populations, n_cells=n_c, replicate=1)
+repeats = battery.simulated("typed", **experiment, replicate=1)
+for adata, split, again in zip(typed, typed_splits, repeats, strict=True):
     again.obsm["X_scimf"] = np.asarray(again.X, np.float32)
     oracle.append(battery.composition_distance(again, adata, split))
     oracle_split.append(battery.drift_errors(again, adata)["heard_type_mean"])

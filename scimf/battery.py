@@ -9,7 +9,7 @@ the truth as in the model.
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,6 +32,15 @@ if TYPE_CHECKING:
 
     from scimf.preprocess import Split
     from scimf.sde import SDEConfig
+
+
+def simulated(system: str, seeds: Iterable[int], **options) -> list["AnnData"]:
+    """Simulate a system once a seed, side by side; seeds and options as for ``scimf.simulate``."""
+    from joblib import Parallel, delayed
+
+    seeds = list(seeds)
+    run = Parallel(n_jobs=min(len(seeds), 8, os.cpu_count() or 1))
+    return run(delayed(simulate.SYSTEMS[system])(seed=s, **options) for s in seeds)
 
 
 def drift_errors(

@@ -33,7 +33,7 @@ from scimf.notebook import say
 from scimf.scoreboard import BOARDS, Setup, inner_setup, predicted, recommended, setups
 from scimf.sde import InteractingSDE, SDEConfig, published
 from scimf.snapshots import Clock, Snapshots, Units, starting_snapshots
-from scimf.timing import about, busy_while, in_turns, record, spread
+from scimf.timing import BUSY, about, busy_while, in_turns, others_busy, record, spread
 from scimf.train import _lr_factor, batch_loss, fit, make_batch
 
 RACES = {"cite": "cite50.bridge_plus", "typed": "typed"}  #: boards of the scoreboard by their name here
@@ -159,12 +159,20 @@ def time_to_quality(theirs: Sequence[list[dict]], ours: Sequence[list[dict]], pr
 
 
 def kept(path: Path, run: Callable[[], list]) -> list:
-    """Read the result in ``path``; if there is none, run and write it: an interrupted race goes on."""
-    if not path.is_file():
+    """Read the result in ``path``; if there is none, run: an interrupted race goes on.
+
+    What was measured while others kept the machine busy is returned and not written, so that no later race, on a free
+    machine, publishes it.
+    """
+    if path.is_file():
+        return json.loads(path.read_text(encoding="utf-8"))
+    _, since = others_busy()
+    text = json.dumps(run())
+    if not others_busy(since)[0] > BUSY:  # NaN: nobody knows
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.with_suffix(".partial").write_text(json.dumps(run()), encoding="utf-8")
+        path.with_suffix(".partial").write_text(text, encoding="utf-8")
         path.with_suffix(".partial").replace(path)
-    return json.loads(path.read_text(encoding="utf-8"))
+    return json.loads(text)
 
 
 def race(setup: Setup, seeds: Iterable[int], place: Path, *, steps: int = STEPS, lengths: Sequence[int] = LENGTHS,

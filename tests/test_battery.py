@@ -37,6 +37,13 @@ class Known:
         return adata.obsm["drift_own"] + self.own, adata.obsm["drift_heard"] + self.heard
 
 
+def test_systems_simulated_side_by_side_are_those_simulated_alone():
+    options = {"n_populations": 3, "n_cells": 6, "times": (0.0, 1.0)}
+    pair = battery.simulated("typed", (4, 5), **options)
+    for s, found in zip((4, 5), pair, strict=True):
+        np.testing.assert_array_equal(found.X, simulate.typed(seed=s, **options).X)
+
+
 def test_the_truth_has_no_error_and_a_gauge_costs_all_but_the_gauge_free_score(fitted):
     assert (drift_errors(Known(), fitted[1]) == 0).all()
     moved = drift_errors(Known(own=-0.5, heard=0.5), fitted[1])

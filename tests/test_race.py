@@ -34,7 +34,8 @@ def test_the_engine_takes_the_gradients_that_are_written_out(setup):
     torch.testing.assert_close(*found, rtol=1e-3, atol=1e-4 * float(found[0].abs().max()))
 
 
-def test_a_race_says_who_was_first_and_goes_on_where_it_was(setup, tmp_path):
+def test_a_race_says_who_was_first_and_goes_on_where_it_was(setup, tmp_path, monkeypatch):
+    monkeypatch.setattr(race, "others_busy", lambda since=None: (0.0, None))
     small = {"steps": 3, "lengths": (2, 4), "config": published(batch_cells=8)}
     found = race.race(setup, range(2), tmp_path, **small)
     (theirs, _), (ours, _) = found["curves"]["published"], found["curves"]["ours"]
@@ -43,6 +44,14 @@ def test_a_race_says_who_was_first_and_goes_on_where_it_was(setup, tmp_path):
     json.dumps(found, allow_nan=False)
     (tmp_path / "ours_1.json").unlink()
     assert race.race(setup, range(2), tmp_path, **small)["curves"]["published"] == found["curves"]["published"]
+
+
+@pytest.mark.parametrize(("busy", "is_kept"), [(0.3, True), (1.2, False), (float("nan"), True)])
+def test_what_was_measured_on_a_busy_machine_is_not_kept(tmp_path, monkeypatch, busy, is_kept):
+    monkeypatch.setattr(race, "others_busy", lambda since=None: (busy, None))
+    path = tmp_path / "deep" / "curve.json"
+    assert race.kept(path, lambda: [1.5]) == [1.5] and path.is_file() == is_kept
+    assert race.kept(path, lambda: [2.5]) == ([1.5] if is_kept else [2.5])
 
 
 def curve(*points):
