@@ -211,7 +211,7 @@ class ForTorchsde(torch.nn.Module):
         return torch.full_like(cells, config.sigma)
 
 
-motion = torchsde.BrownianInterval(t0=0.0, t1=h, size=x[0].shape)
+motion = torchsde.BrownianInterval(t0=0.0, t1=1.0, size=x[0].shape, entropy=seed)
 with torch.no_grad():
     theirs = torchsde.sdeint(ForTorchsde(), x[0], torch.tensor([0.0, h]), bm=motion, dt=h, method="euler")[-1]
     ours = x[0] + sde.drift(x)[0] * h + config.sigma * motion(0.0, h)
