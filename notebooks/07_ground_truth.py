@@ -291,7 +291,7 @@ run.expect("the additive form recovers edges better than an untrained model", au
 
 # %% [markdown]
 # The map is better than the split: edges are ranked and signed far above chance, while the strength of what is heard
-# is off by nearly half and too weak, late in the course more than early. **Read who and in which direction first.**
+# is off by half or more and too weak, late in the course more than early. **Read who and in which direction first.**
 #
 # ## Does it matter how many there are?
 #

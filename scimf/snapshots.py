@@ -41,7 +41,7 @@ class Clock:
         k = self._knot(time)
         return (self.model[k + 1] - self.model[k]) / (self.real[k + 1] - self.real[k])
 
-    def _knot(self, time: float) -> int:  # bisect: NumPy takes ten times as long for one number, and every step asks
+    def _knot(self, time: float) -> int:  # bisect: every step asks, and NumPy is slow for one number
         return min(max(bisect_right(self.real, time) - 1, 0), len(self.real) - 2)
 
 
