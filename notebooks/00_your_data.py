@@ -64,7 +64,7 @@ from scimf.baselines import BASELINES
 from scimf.countworlds import counted
 from scimf.doctor import cost, examine
 from scimf.report import write_report
-from scimf.verdict import cannot_be_told, null_fits
+from scimf.verdict import null_fits
 
 run = start_notebook("00_your_data", globals())
 run
@@ -230,7 +230,7 @@ verdict = scimf.do_cells_interact(adata, n_pcs=n_pcs, seed=seed, **options)
 print(verdict)
 answers = {"yes": "interact.yes", "no": "interact.no", "cannot be told": "interact.cannot_be_told"}
 run.record({key: int(verdict.answer == answer) for answer, key in answers.items()})
-told = typed and not cannot_be_told(adata)
+told = typed and verdict.answer != "cannot be told"
 influences = pd.DataFrame()
 if told:
     nulls = null_fits(adata, split, config=config, n=10, seed=seed, **options)

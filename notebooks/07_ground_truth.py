@@ -74,10 +74,9 @@ run
 # Left and right split the same drift differently: the term $-\kappa x$ depends on the cell alone, so it may be called
 # own or heard. **No data can decide that.** What can be decided is what differs between populations, here
 # $\kappa\,(m_p - \bar m)$, and only if populations differ. It is what a cell hears *here*, less what it would hear on
-# average elsewhere (`heard_here`). Proportions that sum to one hide more: raising every sender's effect by the same
-# amount changes nothing but the own drift. Known densities, almost empty populations and many compositions bring that
-# back. And a state must be met in several populations, on the way: `linear` are many that overlap and are measured
-# while they move, `apart` are 24 that hardly overlap and come to rest.
+# average elsewhere (`heard_here`). Proportions that sum to one hide more: raising all senders alike changes only the
+# own drift. Known densities, almost empty populations and many compositions bring that back. A state must be met in
+# several populations, on the way: `linear` are many that overlap and move, `apart` 24 that hardly overlap and rest.
 
 # %%
 plain = SDEConfig(steps=n_steps, batch_cells=n_cells // 2, target_cells=n_cells // 2)
@@ -224,7 +223,7 @@ for m, (adata, fits) in enumerate(zip(typed, typed_fits, strict=True)):
             distance = battery.composition_distance(model, adata, typed_splits[m], shuffled=True)
             rows.append({"matrix": m, "seed": s, "form": "context shuffled", "distance": distance})
 splits = pd.DataFrame(rows)
-splits.groupby("form")[["distance", "error.total", "error.heard_type_mean", "error.heard_early"]].mean().round(3)
+splits.groupby("form").mean(numeric_only=True).filter(regex="distance|total|heard_type|strength").round(3)
 
 # %%
 rows = []
@@ -277,7 +276,7 @@ ours = recovery[recovery["form"] == "additive"].groupby("matrix").mean(numeric_o
 for key in ("auroc", "auprc", "prevalence", "sign_accuracy"):
     run.record({f"typed.edge_{key}": interval(ours[key])})
 run.record({"typed.sign_accuracy": interval(ours["sign_accuracy"]), "typed.n_matrices": n_matrices})
-parts = ("own_type_mean", "heard_type_mean", "heard_early", "heard_gauge_free", "total")
+parts = ("own_type_mean", "heard_type_mean", "heard_early", "heard_strength", "heard_gauge_free", "total")
 means = splits.groupby(["form", "matrix"]).mean(numeric_only=True)
 for form, key in itertools.product((*typed_forms, *slow, "mean of seeds"), parts):
     run.record({f"typed.{form.replace(' ', '_')}.{key}_error": interval(means.loc[form][f"error.{key}"])})
@@ -295,11 +294,10 @@ run.expect("the additive form recovers edges better than an untrained model", au
 #
 # ## Does it matter how many there are?
 #
-# In `quorum`, B cells turn once there are enough A cells: the total counts, and densities differ by a factor of 25. A
-# softmax over cells sums to one, whatever their number, so it cannot know. The mass-aware form (`occupancy`) can, and
-# so can the additive one, whose message is multiplied by the density. **Which form to take:** the additive one first
-# (exact by sender, linear in cells, the best map above); `occupancy` where signals may saturate and all pairs of cells
-# are affordable; the published attention to compare with the paper.
+# In `quorum`, B cells turn once there are enough A cells: the total counts, and densities differ 25-fold. A softmax
+# sums to one, whatever their number, so it cannot know. The mass-aware form (`occupancy`) can; so can the additive one,
+# multiplied by the density. **Which form to take:** the additive one first (exact, linear in cells, the best map
+# above); `occupancy` where signals may saturate and all pairs are affordable; the published attention for comparison.
 
 # %%
 adata, models = worlds["quorum"], fitted["quorum"]
@@ -368,11 +366,10 @@ pd.Series({key: np.mean(v) for key, v in auprc.items()} | {"prevalence": active.
 # %% [markdown]
 # ## Do cells interact here?
 #
-# `do_cells_interact` fits with and without hearing, and asks whether hearing predicts better: at a held-out
-# **time**, and for held-out **compositions**. How much better arises by itself is read off data simulated from the fit
-# that does not hear, whose own drift may change at every training time. "Yes" needs both. The unit is the population.
-# We ask it of data without interaction, of two kinds that should fool a naive test, a medium that is changed (`staged`)
-# and cells that divide and die (`growing`), and of interacting cells.
+# `do_cells_interact` fits with and without hearing, and asks whether hearing predicts better: at a held-out **time**,
+# and for held-out **compositions**. How much arises by itself is read off data simulated from the fit that does not
+# hear, whose own drift may change at every training time. "Yes" needs both; the unit is the population. Asked of data
+# without interaction, of two kinds that should fool it (a `staged` medium, `growing` cells), and where cells interact.
 
 # %%
 plain = {"n_populations": asked[0], "n_cells": asked[1], "steps": asked[2]}
@@ -420,25 +417,28 @@ left.minorticks_off(), right.locator_params(axis="x", nbins=5), left.legend(), r
 run.save_figure(fig, "fig7d_do_cells_interact", data=answers.drop(columns=["reason", "strength"]))
 
 # %% [markdown]
-# **Figure 7d.** Left, p-values where nobody hears anybody: dots on the dashed line are a calibrated test (a p-value is
-# 1 over the first refit that does as well, coarse by design); `teach` has too few to judge. In `paper` compositions
-# alone pass somewhat too often: "yes" needs both. Right, the two gains of every data set; above and right of zero,
-# hearing predicts better. Without interaction gains tend to lie below zero: a model that hears learns to hear noise,
-# so a gain is compared with refits, not with zero. `growing` is refused.
+# **Figure 7d.** Left, p-values where nobody hears anybody: dots on the dashed line are a calibrated test (coarse by
+# design); `teach` has too few to judge. In `paper` compositions alone pass somewhat too often: "yes" needs both. Right,
+# the two gains of every data set; above and right of zero, hearing predicts better. Without interaction gains tend to
+# lie below zero: a model that hears learns to hear noise, so a gain is compared with refits, not with zero.
 #
 # ## What cannot be told
 #
 # The same function refuses data that cannot answer. The peer's simulation has one population, and its cells divide,
-# which a model without growth can only take for motion or hearing. Beside, its authors' scores, with growth.
+# which a model without growth can only take for motion or hearing (beside it, its authors' scores, with growth). And 24
+# *replicates* of one composition, the most common design, are one population: all of them hear the same.
 
 # %%
 for name, adata in run.load(datasets).items():
     counts = adata.obs.groupby("time", observed=True).size()
     print(f"{name}: {verdict.cannot_be_told(adata)}\nCells by time: {dict(counts)}")
     run.record({f"{name}.cells_last_over_first": float(counts.iloc[-1] / counts.iloc[0])})
-refused = answers.loc[answers["system"] == "growing", "reason"].iloc[0]
-run.expect("cells that divide and die are refused", "divide or die" in refused)
-print(refused)
+same = {"compositions": np.full((asked[0], 5), 0.2), "density_range": (1, 1)}
+alike = scimf.do_cells_interact(scimf.load("typed", seed=seed, n_populations=asked[0], n_cells=asked[1], **same))
+divided = answers.loc[answers["system"] == "growing", "reason"].iloc[0]
+run.expect("cells that divide and die are refused", "divide or die" in divided)
+run.expect("replicates of one composition are refused", "begin alike" in alike.reason)
+print(divided, alike.reason, sep="\n")
 printed = scoreboard.published_numbers().query("board.str.startswith('cytobridge')")
 printed[["board", "metric", "method", "value", "differs"]]
 

@@ -63,8 +63,10 @@ def drift_errors(
     -------
     Series
         ``own``, ``heard``, ``total`` cell by cell; ``own_type_mean``, ``heard_type_mean`` of the means over the cells
-        of a type in a snapshot; ``heard_gauge_free`` of those means less their mean over populations. NaN where the
-        truth is zero. A second experiment has other cells, so it gets the type means only.
+        of a type in a snapshot; ``heard_gauge_free`` of those means less their mean over populations;
+        ``heard_strength``, the share of the true type means that is missing, 1 less the slope of learned on true
+        (below 0: too strong). NaN where the truth is zero. A second experiment has other cells, so it gets the type
+        means only.
     """
     true, found = _parts(adata), {}
     if not hasattr(model, "obsm"):
@@ -82,6 +84,9 @@ def drift_errors(
         found[f"{part}_type_mean"] = _relative(*means[part])
     free = [table - table.groupby(["time", "cell_type"]).transform("mean") for table in means["heard"]]
     found["heard_gauge_free"] = _relative(*free)
+    learned, true = (table.to_numpy() for table in means["heard"])
+    size = float((true**2).sum())
+    found["heard_strength"] = 1 - float((learned * true).sum()) / size if size > 0 else float("nan")
     return pd.Series(found)
 
 

@@ -11,7 +11,8 @@ gain arises by itself is asked of a parametric bootstrap: data of the same desig
 hear, whose own drift may change at every training time (so that a medium or an age is not taken for hearing), and
 everything is fitted again. The first refit :math:`\ell` whose gain reaches :math:`T` ends the question
 with :math:`p = 1/\ell`; if none of :math:`K` does, :math:`p = 1/(K+1)` (Besag & Clifford 1991,
-doi 10.1093/biomet/78.2.301). "Yes" needs both. Notebook 07 calibrates the test where the truth is known.
+doi 10.1093/biomet/78.2.301). "Yes" needs both. Designs that cannot answer are refused before any fit: few populations,
+replicates of one composition, cells that divide or die. Notebook 07 calibrates the test where the truth is known.
 """
 
 import os
@@ -23,6 +24,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 import torch
+from scipy import sparse
+from scipy.spatial.distance import cdist
 
 from scimf.fitted import FittedSDE
 from scimf.preprocess import Split, fit_space, hold_out
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
 
 LEVEL = 0.05  #: each of the two questions is asked at this level
 LEAST_POPULATIONS = 8  #: fewer compositions than this cannot tell own from heard drift
+SAME = 1.1  #: densities or cell numbers whose ratio is at most this are taken for equal
 QUESTIONS = ("times", "compositions")
 #: Small on purpose: some ten to forty fits answer one question.
 SETTINGS = SDEConfig(
@@ -118,6 +122,8 @@ def do_cells_interact(
     split = _split(adata, held_time, n_held)
     adata = adata.copy()
     fit_space(adata, split, n_pcs=n_pcs) if n_pcs else fit_space(adata, split)
+    if why := begin_alike(adata, seed=seed):
+        return Verdict("cannot be told", why, pd.DataFrame(), pd.DataFrame())
     slim = adata[:, :0].copy()  # fits need coordinates, not genes
     options = {"cache": cache, "device": device, "progress": False}
     found = _scored(slim, split, config, seed, options)
@@ -139,7 +145,7 @@ def do_cells_interact(
 
 
 def cannot_be_told(adata: "AnnData") -> str:
-    """Why these data cannot tell own from heard drift; empty if they can."""
+    """Why the design of these data cannot tell own from heard drift; empty if it can. Coordinates are not looked at."""
     names, time = populations(adata), adata.obs["time"].to_numpy(float)
     times = {p: tuple(np.unique(time[names == p])) for p in np.unique(names)}
     if len(times) < LEAST_POPULATIONS:
@@ -155,12 +161,45 @@ def cannot_be_told(adata: "AnnData") -> str:
     if "mass" in adata.obs:
         mass = adata.obs["mass"].to_numpy(float)
         change = max(mass[names == p].max() / mass[names == p].min() for p in times)
-        if change > 1.1:
+        if change > SAME:
             return (
                 f"Cells divide or die (obs['mass'] changes up to {change:.1f}-fold within a population): proportions "
                 "then change by what all cells of a population do, which this model cannot tell from hearing."
             )
     return ""
+
+
+def begin_alike(adata: "AnnData", *, n_shuffles: int = 199, n_cells: int = 2000, seed: int = 0) -> str:
+    """Why these populations are replicates of one composition, which says nothing about hearing; empty if they are not.
+
+    Every prediction starts at the first snapshots. If these are draws of the same cells, at the same density, all
+    populations hear the same at all times. The energy distance within populations is compared with that after cells
+    were shuffled between them, over at most ``n_cells`` cells of ``obsm["X_scimf"]``.
+    """
+    names, time = populations(adata), adata.obs["time"].to_numpy(float)
+    first = np.flatnonzero(time == time.min())
+    if "density" in adata.obs:
+        density = adata.obs["density"].to_numpy(float)[first]
+        if density.max() > SAME * density.min():
+            return ""
+    rng = np.random.default_rng(seed)
+    rows = np.sort(rng.permutation(first)[:n_cells])
+    who, sizes = np.unique(names[rows], return_inverse=True, return_counts=True)[1:]
+    x = np.asarray(adata.obsm[KEY], dtype=float)[rows]
+    distance = cdist(x, x)
+
+    def within(who: np.ndarray) -> float:
+        member = sparse.csr_matrix((np.ones(len(who)), (who, np.arange(len(who)))))
+        return float((member.multiply((member @ distance)).sum(1).A1 / sizes).sum())
+
+    observed, shuffled = within(who), [within(rng.permutation(who)) for _ in range(n_shuffles)]
+    p = (1 + sum(value <= observed for value in shuffled)) / (1 + n_shuffles)
+    if p <= LEVEL:
+        return ""
+    return (
+        f"All populations begin alike (p = {p:.2f} for a difference), at one density: they hear the same, which cannot "
+        "be told apart from the time and a cell's own drift. Populations of different composition are needed."
+    )
 
 
 def _split(adata: "AnnData", held_time: float | None, n_held: int | None) -> Split:

@@ -61,9 +61,15 @@ def test_several_fits_are_judged_by_their_mean_drift(fitted):
 def test_a_second_experiment_is_judged_by_its_type_means(fitted):
     again = simulate.typed(n_populations=6, n_cells=20, n_types=3, dim=3, replicate=1)
     found = drift_errors(again, fitted[1], min_cells=3)
-    assert list(found.index) == ["own_type_mean", "heard_type_mean", "heard_gauge_free"]
-    assert ((found > 0) & (found < 1)).all()
+    assert list(found.index) == ["own_type_mean", "heard_type_mean", "heard_gauge_free", "heard_strength"]
+    assert ((found.abs() > 0) & (found.abs() < 1)).all() and (found.drop("heard_strength") > 0).all()
     assert (drift_errors(fitted[1], fitted[1]) == 0).all()
+
+
+def test_half_of_what_is_heard_is_half_of_its_strength(fitted):
+    weak = Known(heard=-0.5 * fitted[1].obsm["drift_heard"])
+    assert drift_errors(weak, fitted[1])["heard_strength"] == pytest.approx(0.5)
+    assert drift_errors(Known(heard=fitted[1].obsm["drift_heard"]), fitted[1])["heard_strength"] == pytest.approx(-1)
 
 
 def test_no_interaction_has_no_relative_error():

@@ -1,12 +1,22 @@
 import numpy as np
 import pandas as pd
 import pytest
+from anndata import AnnData
 
 from scimf import simulate
 from scimf.preprocess import fit_space, hold_out
 from scimf.sde import SDEConfig
 from scimf.train import fit
-from scimf.verdict import SETTINGS, cannot_be_told, deaf_config, do_cells_interact, gain, simulate_unheard, summarise
+from scimf.verdict import (
+    SETTINGS,
+    begin_alike,
+    cannot_be_told,
+    deaf_config,
+    do_cells_interact,
+    gain,
+    simulate_unheard,
+    summarise,
+)
 
 QUICK = SDEConfig.from_dict(SETTINGS.to_dict() | {"steps": 3, "batch_cells": 12})
 
@@ -26,6 +36,27 @@ def test_growth_that_was_counted_cannot_tell():
     assert "divide or die" in cannot_be_told(adata)
     del adata.obs["mass"]
     assert cannot_be_told(adata) == ""
+
+
+def test_replicates_of_one_composition_cannot_tell():
+    one = {"compositions": np.full((8, 5), 0.2), "n_cells": 30}
+    verdict = do_cells_interact(typed(**one, density_range=(1.0, 1.0)))
+    assert verdict.answer == "cannot be told" and "begin alike" in verdict.reason
+    for differ in (one, {"density_range": (1.0, 1.0), "n_cells": 30}):  # in density; in composition
+        adata = typed(**differ)
+        fit_space(adata, hold_out(adata))
+        assert begin_alike(adata) == ""
+
+
+def test_replicates_are_taken_for_different_as_rarely_as_the_level_says():
+    rng, different = np.random.default_rng(0), 0
+    obs = pd.DataFrame(
+        {"time": 0.0, "population": np.repeat([f"p{k}" for k in range(8)], 20)}, index=map(str, range(160))
+    )
+    for seed in range(60):
+        adata = AnnData(np.zeros((160, 0)), obs, obsm={"X_scimf": rng.standard_normal((160, 3))})
+        different += begin_alike(adata, n_shuffles=39, seed=seed) == ""
+    assert different <= 9  # 3 expected; more than 9 has a chance of 1 in 1,000
 
 
 def test_other_times_or_too_few_cannot_tell():
