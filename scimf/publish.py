@@ -118,8 +118,8 @@ def _make_pair(name: str, executed=None, provenance: dict | None = None):
 def publish(profile: str) -> None:
     """Copy a complete run into ``published/`` (and, for teach, into the ``.ipynb`` pairs); refuse any other.
 
-    ``teach`` is published whole. A notebook of another profile is a job of its own: those that were run are published,
-    what was published of the others stays.
+    Those that were run are published, what was published of the others stays. Of ``teach`` it must be of the present
+    sources, so that the pages of a course belong together; a notebook of another profile is a job of its own.
 
     Raises
     ------
@@ -129,8 +129,10 @@ def publish(profile: str) -> None:
     names = notebook_names()
     if names and not profile_settings(profile, names[0])[0]["enforce"]:
         raise Refused(f"profile {profile} does not enforce its claims: nothing of it is published")
-    if profile != "teach":
-        names = [name for name in names if run_record(name, profile)]
+    kept = {n: run_record(n, profile, paths.RESULTS / "published") for n in names if not run_record(n, profile)}
+    if profile == "teach":
+        kept = {name: record for name, record in kept.items() if record and record["source"] == source_hash(name)}
+    names = [name for name in names if name not in kept]
     problems = [] if names else [f"nothing was run: make figures PROFILE={profile}"]
     copies: dict[Path, Path | str] = {}
     for name in names:
@@ -155,10 +157,9 @@ def publish(profile: str) -> None:
         raise Refused(f"profile {profile} is not published:\n" + "\n".join(f"  {p}" for p in problems))
     for target, source in copies.items():
         write_atomic(target, source if isinstance(source, str) else source.read_bytes())
-    others = [n for n in notebook_names() if n not in names]
-    for record in (run_record(n, profile, paths.RESULTS / "published") for n in others):
-        kept = [file for files in record.get("figures", {}).values() for file in files]
-        copies |= {paths.FIGURES / "published" / profile / file: "" for file in kept}
+    for record in kept.values():
+        drawn = [file for files in record.get("figures", {}).values() for file in files]
+        copies |= {paths.FIGURES / "published" / profile / file: "" for file in drawn}
         copies |= {paths.RESULTS / "published" / profile / f"{record['notebook']}.json": ""} if record else {}
     for folder in (paths.RESULTS / "published" / profile, paths.FIGURES / "published" / profile):
         for stale in (p for p in folder.glob("*") if p not in copies):

@@ -268,6 +268,21 @@ def test_a_notebook_of_another_profile_is_published_alone(ran):
     assert kept.is_file() and (ran / "results/published/paper/01_tiny.json").is_file()
 
 
+def test_a_notebook_of_teach_that_is_current_need_not_be_run_again(ran):
+    assert execute(ran, "publish").returncode == 0
+    results(ran).unlink()
+    add(ran, "02_more")
+    assert execute(ran, "run", "02_more").returncode == 0
+    before = (ran / "notebooks/01_tiny.ipynb").read_bytes()
+    got = execute(ran, "publish")
+    assert got.returncode == 0 and "published teach: 02_more" in got.stdout, got.stderr
+    assert (ran / "results/published/teach/01_tiny.json").is_file() and (ran / "notebooks/02_more.ipynb").is_file()
+    assert (ran / "figures/published/teach/fig01_tiny.png").is_file()
+    assert (ran / "notebooks/01_tiny.ipynb").read_bytes() == before
+    (ran / "scimf/datasets.py").open("a").write("x = 1\n")
+    assert "01_tiny: no complete run" in execute(ran, "publish").stderr
+
+
 def test_publish_refuses_smoke(ran):
     got = execute(ran, "publish", "--profile", "smoke")
     assert got.returncode == 1 and "nothing of it is published" in got.stderr
