@@ -289,8 +289,8 @@ auroc = recovery.groupby("form")["auroc"].mean()
 run.expect("the additive form recovers edges better than an untrained model", auroc["additive"] > auroc["untrained"])
 
 # %% [markdown]
-# The map is better than the split: edges are ranked and signed far above chance, while the strength of what is heard
-# is off by half or more and too weak, late in the course more than early. **Read who and in which direction first.**
+# The map is better than the split: edges are ranked and signed far above chance, while what types hear is off by nearly
+# half in `paper`, where a third of it is missing, and by more in `teach`. **Read who and in which direction first.**
 #
 # ## Does it matter how many there are?
 #
