@@ -27,6 +27,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy import sparse
+from tqdm import tqdm
 
 from scimf import autoencode, datasets, generate, optimise, paths, registry, train
 from scimf.counts import CountConfig
@@ -51,6 +52,7 @@ def in_child(work, prepare=None):
     if pid:
         return pid
     status = 1
+    tqdm.set_lock(threading.RLock())  # the parent's is shared: whoever is killed holding it stops everybody
     try:
         if prepare is not None:
             prepare()
