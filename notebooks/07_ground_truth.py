@@ -296,8 +296,8 @@ run.expect("the additive form recovers edges better than an untrained model", au
 #
 # In `quorum`, B cells turn once there are enough A cells: the total counts, and densities differ 25-fold. A softmax
 # sums to one, whatever their number, so it cannot know. The mass-aware form (`occupancy`) can; so can the additive one,
-# multiplied by the density. **Which form to take:** the additive one first (exact, linear in cells, the best map
-# above); `occupancy` where signals may saturate and all pairs are affordable; the published attention for comparison.
+# a sum times the density. **Which form to take:** the additive one first (exact, linear in cells, the best map above);
+# `occupancy` where signals may saturate and all pairs are affordable; the published attention for comparison.
 
 # %%
 adata, models = worlds["quorum"], fitted["quorum"]
@@ -367,9 +367,9 @@ pd.Series({key: np.mean(v) for key, v in auprc.items()} | {"prevalence": active.
 # ## Do cells interact here?
 #
 # `do_cells_interact` fits with and without hearing, and asks whether hearing predicts better: at a held-out **time**,
-# and for held-out **compositions**. How much arises by itself is read off data simulated from the fit that does not
-# hear, whose own drift may change at every training time. "Yes" needs both; the unit is the population. Asked of data
-# without interaction, of two kinds that should fool it (a `staged` medium, `growing` cells), and where cells interact.
+# and for held-out **compositions**. How large a gain arises by itself is read off data simulated from the fit that does
+# not hear, whose own drift may change at every training time. "Yes" needs both; the unit is the population. Asked of
+# data without interaction, of two kinds that should fool it (a `staged` medium, `growing` cells), and of typed cells.
 
 # %%
 plain = {"n_populations": asked[0], "n_cells": asked[1], "steps": asked[2]}
@@ -417,16 +417,16 @@ left.minorticks_off(), right.locator_params(axis="x", nbins=5), left.legend(), r
 run.save_figure(fig, "fig7d_do_cells_interact", data=answers.drop(columns=["reason", "strength"]))
 
 # %% [markdown]
-# **Figure 7d.** Left, p-values where nobody hears anybody: dots on the dashed line are a calibrated test (coarse by
-# design); `teach` has too few to judge. In `paper` compositions alone pass somewhat too often: "yes" needs both. Right,
-# the two gains of every data set; above and right of zero, hearing predicts better. Without interaction gains tend to
-# lie below zero: a model that hears learns to hear noise, so a gain is compared with refits, not with zero.
+# **Figure 7d.** Left, p-values where nobody hears anybody: on the dashed line the test is calibrated (p is 1 over the
+# first refit that does as well); `teach` has too few. In `paper` compositions alone pass somewhat too often: "yes"
+# needs both. Right, the two gains of every data set; above and right of zero, hearing predicts better. Without
+# interaction gains tend to lie below zero: who hears also hears noise, so refits are the measure, not zero.
 #
 # ## What cannot be told
 #
 # The same function refuses data that cannot answer. The peer's simulation has one population, and its cells divide,
-# which a model without growth can only take for motion or hearing (beside it, its authors' scores, with growth). And 24
-# *replicates* of one composition, the most common design, are one population: all of them hear the same.
+# which a model without growth can only take for motion or hearing (beside it, its authors' scores, with growth). And
+# *replicates* of one composition are one population: all of them hear the same.
 
 # %%
 for name, adata in run.load(datasets).items():

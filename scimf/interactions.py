@@ -233,7 +233,7 @@ def _in_blocks(part: Callable[[slice], torch.Tensor], n: int, *, width: int, axi
 
 
 def _padded(part: torch.Tensor) -> torch.Tensor:
-    """Fill up with zeros, which change no product, to whole registers of a CPU: 25 numbers a head cost more than 32."""
+    """Fill up with zeros, which change no product, to whole registers of a CPU, which multiply faster."""
     return F.pad(part, (0, -part.shape[-1] % 16))
 
 
