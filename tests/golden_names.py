@@ -1,0 +1,108 @@
+"""What the golden checks call, by its present names: the one file that may follow a renaming."""
+
+from scimf import simulate
+from scimf.autoencode import fit_counts
+from scimf.counterfactual import what_if
+from scimf.counts import CountConfig
+from scimf.countworlds import factorial
+from scimf.flow import FlowConfig
+from scimf.generate import fit_flow
+from scimf.interpret import influence
+from scimf.preprocess import fit_space, hold_out
+from scimf.scoreboard import BOARDS, score_board
+from scimf.sde import SDEConfig, published
+from scimf.train import fit
+from scimf.verdict import do_cells_interact
+
+SYSTEMS = simulate.SYSTEMS
+#: Terms of its loss whose names differ from those in the checks.
+TERMS = {"heard": "interaction"}
+#: Settings of an SDE whose names differ from those in the checks.
+SETTINGS = {"interaction_weight": "heard_weight", "interaction_decay": "heard_decay"}
+
+
+def sde_config(**settings):
+    """Recommended settings with changes."""
+    return SDEConfig(**{SETTINGS.get(key, key): value for key, value in settings.items()})
+
+
+def paper_config(**settings):
+    """Published settings with changes."""
+    return published(**settings)
+
+
+def fit_sde(adata, split, space, config, seed):
+    """Fit and return the model, its network and its history."""
+    model = fit(adata, split, space, config=config, seed=seed, device="cpu", progress=False)
+    return (
+        model,
+        model.sde,
+        {TERMS.get(name, name): values for name, values in model.history.items()},
+    )
+
+
+def fit_autoencoder(adata, config, seed):
+    """Fit to all cells and all genes; return the fit, its network and its history."""
+    fitted = fit_counts(
+        adata, genes=list(adata.var_names), config=config, seed=seed, device="cpu", progress=False
+    )
+    return fitted, fitted.model, fitted.history
+
+
+def fit_latent_flow(autoencoder, adata, conditions, config, seed):
+    """Fit a flow to the latents of all cells; return the fit, its network and its history."""
+    flow = fit_flow(
+        autoencoder, adata, conditions=conditions, config=config, seed=seed, progress=False
+    )
+    return flow, flow.model, flow.history
+
+
+def what_if_halved(model, adata, population, time, kind):
+    """What changes if one type of a population is halved."""
+    return what_if(
+        model, adata, population=population, times=[time], factors={kind: 0.5}, n=40, draws=1
+    )
+
+
+def asked(adata, steps, rank):
+    """The test of interaction, with few and short fits."""
+    config = SDEConfig(
+        rank=rank,
+        hidden=(8,),
+        hidden_interaction=8,
+        batch_cells=16,
+        target_cells=16,
+        steps=steps,
+        dt=0.5,
+    )
+    return do_cells_interact(adata, config=config, device="cpu", workers=1)
+
+
+def toy_scores(folder):
+    """Scores of the smallest board: board, setup, method, metric and value."""
+    board = BOARDS["toy"]
+    adata = SYSTEMS[board.dataset](**board.options)
+    sizes = {"draws": 2, "paired_draws": 2, "transport_n": 20, "whole": False}
+    return score_board(
+        board,
+        adata,
+        seeds=1,
+        peer_seeds=1,
+        extra=True,
+        cache=folder,
+        steps=4,
+        workers=1,
+        device="cpu",
+        **sizes,
+    )["scores"]
+
+
+__all__ = [
+    "SYSTEMS",
+    "CountConfig",
+    "FlowConfig",
+    "factorial",
+    "fit_space",
+    "hold_out",
+    "influence",
+]
