@@ -1,4 +1,5 @@
-# `make` lists what can be asked for. A preset PYTHON is used as it is; otherwise .venv is built from constraints.txt.
+# `make` lists what can be asked for. A preset PYTHON is used as it is; otherwise .venv is built
+# from constraints.txt.
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
@@ -6,7 +7,9 @@ SHELL := bash
 .DEFAULT_GOAL := help
 
 PROFILE ?= teach
-ALL := $(sort $(basename $(notdir $(wildcard notebooks/[0-9][0-9]_*.py))))
+CHAPTERS := $(sort $(basename $(notdir $(wildcard notebooks/[0-9][0-9]_*.py))))
+REPORTS := $(sort $(basename $(notdir $(wildcard notebooks/reports/*.py))))
+ALL := $(CHAPTERS) $(REPORTS)
 NOTEBOOKS ?= $(ALL)
 ifneq ($(filter-out $(ALL),$(NOTEBOOKS)),)
 $(error no such notebook: $(filter-out $(ALL),$(NOTEBOOKS)); there are: $(ALL))
@@ -23,35 +26,47 @@ else
 PYTHON := .venv/bin/python
 ENV := .venv/installed
 endif
-EXECUTE = $(PYTHON) -m scimf.execute
+EXECUTE = $(PYTHON) -m workflow.notebooks
+# What reports share lies beside them, and benchmarks and the sweep use it, too.
+BESIDE = PYTHONPATH="$(CURDIR)/notebooks/reports$${PYTHONPATH:+:$$PYTHONPATH}"
 
-.PHONY: help figures test publish notebooks html bench data student clean lock lint times check-figures test-unit test-faults test-interop sweep test-slurm
+.PHONY: help figures test test-fast publish notebooks html bench bench-quality data student clean \
+	lock lint times check-figures test-faults test-interop test-slurm sweep
 help: ## this list
-	@sed -nE 's/^([a-z]+):[^#]*## (.*)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
-	@echo 'Options: PROFILE=smoke|teach|paper (default teach), NOTEBOOKS="03_train 04_evaluate" (default all)'
-	@echo 'Your own file: make figures DATA=my.h5ad TIME_KEY=day TYPE_KEY=cell_type HELD_OUT=3 (also CELLS=, FORM=,'
-	@echo '  POPULATION_KEY=, BATCH_KEY=); the report is in build/yours'
+	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
+	@echo 'Options: PROFILE=smoke|teach|paper (default teach), NOTEBOOKS="03_train 04_evaluate" (all)'
+	@echo 'Your own file: make figures DATA=my.h5ad TIME_KEY=day TYPE_KEY=cell_type HELD_OUT=3'
+	@echo '  (also CELLS=, FORM=, POPULATION_KEY=, BATCH_KEY=); a report to send is in build/yours'
 
-# Everyday ---------------------------------------------------------------------------------------------------------
+# Everyday -----------------------------------------------------------------------------------------
 
 ifdef DATA
-# Your own file goes through notebook 00 alone, into folders of its own: nothing of it can be published.
+# Your own file goes through notebook 10 alone, into folders of its own: nothing of it can be
+# published. Names of files and columns may hold spaces.
 YOURS = build/yours/$(shell basename "$(DATA)" | sed 's/\.[^.]*$$//')
-KEYS := TIME_KEY TYPE_KEY POPULATION_KEY BATCH_KEY CELLS FORM
-figures: $(ENV) ## the same with DATA=my.h5ad: notebook 00 on your file
+KEYS := TIME_KEY TYPE_KEY POPULATION_KEY BATCH_KEY FORM
+GIVEN = $(foreach key,$(KEYS),$(if $($(key)),--set "$(shell echo $(key) | tr A-Z a-z)=$($(key))"))
+figures: $(ENV) ## the same with DATA=my.h5ad: notebook 10 on your file
 	@SCIMF_BUILD="$(YOURS)" SCIMF_FIGURES="$(YOURS)/figures" SCIMF_RESULTS="$(YOURS)/results" \
-		$(EXECUTE) run 00_your_data --profile $(PROFILE) --set "data=$(DATA)" $(if $(HELD_OUT),--set "held_out=[$(HELD_OUT)]") \
-		$(foreach key,$(KEYS),$(if $($(key)),--set "$(shell echo $(key) | tr A-Z a-z)=$($(key))"))
-	@echo "your report: $(YOURS)/$(PROFILE)/00_your_data/report.html"
+		$(EXECUTE) run 10_your_data --profile $(PROFILE) --page \
+		--file "data=$(DATA)" $(if $(CELLS),--file "cells=$(CELLS)") \
+		$(if $(HELD_OUT),--set "held_out=[$(HELD_OUT)]") $(GIVEN)
 else
-figures: $(NOTEBOOKS:%=$(STAMPS)/%) ## run the notebooks that are not up to date: figures/<profile>, results/<profile>
+figures: $(NOTEBOOKS:%=$(STAMPS)/%) ## run the notebooks that are not up to date, under PROFILE
 	@$(EXECUTE) summary --profile $(PROFILE)
 endif
 
-test: lint ## check style, run the unit tests and every notebook under smoke
-	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q -n 2 --dist loadfile
+# Two processes, one thread each. The notebooks, which keep one of them busy for long, begin first.
+PYTEST = OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
+LONGEST := tests/test_notebooks_run.py
+OTHERS := $(filter-out $(LONGEST) tests/__pycache__/,$(wildcard tests/*/ tests/test_*.py))
+test: lint ## check style, run all tests, and every notebook under smoke: at most 10 minutes
+	$(PYTEST) $(LONGEST) $(OTHERS)
 
-publish: $(ENV) ## copy a complete run into figures/published, results/published and the .ipynb pairs
+test-fast: $(ENV) ## run the tests that take seconds: at most 2 minutes
+	$(PYTEST) -m "not slow"
+
+publish: $(ENV) ## copy a complete run into the published/ folders and the .ipynb pairs
 	$(EXECUTE) publish --profile $(PROFILE)
 
 notebooks: $(ENV) ## bring each .ipynb in step with its .py
@@ -60,11 +75,11 @@ notebooks: $(ENV) ## bring each .ipynb in step with its .py
 html: $(ENV) ## render the notebooks to build/html
 	$(EXECUTE) html --profile $(PROFILE)
 
-bench: $(ENV) ## measure what things cost, as ratios, on a free machine: results/published/bench.json
-	$(PYTHON) -m scimf.bench --publish
+bench: $(ENV) ## measure what things cost, as ratios, on a free machine: bench.json
+	$(BESIDE) $(PYTHON) -m workflow.benchmarks.costs --publish
 
 bench-quality: $(ENV) ## measure how long it takes to the same score, into the same record
-	$(PYTHON) -m scimf.race --publish
+	$(BESIDE) $(PYTHON) -m workflow.benchmarks.time_to_score --publish
 
 data: $(ENV) ## fetch the real data sets, check those that are there
 	$(EXECUTE) data
@@ -75,63 +90,74 @@ student: $(ENV) ## write build/student: notebooks without solutions
 clean: ## remove what your own runs made (not .venv, not the data)
 	rm -rf $(BUILD) $(foreach p,smoke teach paper,$(FIGURES)/$(p) $(RESULTS)/$(p))
 
-# Which notebook reads whose files -----------------------------------------------------------------------------------
+# Which notebook reads whose files -----------------------------------------------------------------
 
 $(STAMPS)/04_evaluate: $(STAMPS)/03_train
 
-$(STAMPS)/%: notebooks/%.py notebooks/profiles.toml constraints.txt $(wildcard scimf/*.py scimf/*.mplstyle) | $(ENV)
+MODULE := $(shell find scimf -name '*.py' -o -name '*.toml' -o -name '*.mplstyle')
+EVIDENCE := $(wildcard notebooks/reports/evidence/*.*)
+
+$(CHAPTERS:%=$(STAMPS)/%): $(STAMPS)/%: notebooks/%.py
+$(REPORTS:%=$(STAMPS)/%): $(STAMPS)/%: notebooks/reports/%.py $(EVIDENCE)
+$(ALL:%=$(STAMPS)/%): $(STAMPS)/%: notebooks/profiles.toml constraints.txt $(MODULE) | $(ENV)
 	@$(EXECUTE) run $* --profile $(PROFILE)
 	@mkdir -p $(@D)
 	@touch $@
 
-# Maintenance --------------------------------------------------------------------------------------------------------
+# Maintenance --------------------------------------------------------------------------------------
+
+# Wherever these lie among the tests.
+FAULTS = $(shell find tests -name test_faults.py)
+INTEROP = $(shell find tests -name test_interop.py)
 
 lint: $(ENV)
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
 
-test-unit: $(ENV)
-	$(PYTHON) -m pytest -q --ignore tests/test_notebooks_run.py
-
 test-faults: $(ENV)
-	SCIMF_FAULTS=10 OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q -s tests/test_faults.py
+	SCIMF_FAULTS=10 OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q -s $(FAULTS)
 
 # CellRank and scVelo pin old relatives of our packages, so they have an environment of their own.
 test-interop:
 	if [ ! -f build/interop/installed ]; then python3 -m venv --clear build/interop && \
-		build/interop/bin/python -m pip install -q -e '.[interop]' 'numpy<2.3' 'pytest>=8' -c <(grep '^torch==' constraints.txt) && touch build/interop/installed; fi
-	build/interop/bin/python -m pytest -q tests/test_interop.py
+		build/interop/bin/python -m pip install -q -e '.[interop]' 'numpy<2.3' 'pytest>=8' \
+		-c <(grep '^torch==' constraints.txt) && touch build/interop/installed; fi
+	build/interop/bin/python -m pytest -q $(INTEROP)
 
-# The scoreboard as jobs, `make sweep SWEEP=workflow/boards.toml ON=slurm FLAGS="..."`; one after the other, without
-# Snakemake, it is `make sweep ON=serial`. An interrupted sweep goes on where it was
-# (after kill -9 of Snakemake itself, FLAGS=--unlock first).
+# The scoreboard as jobs, `make sweep SWEEP=workflow/boards.toml ON=slurm FLAGS="..."`; one after
+# the other, without Snakemake, it is `make sweep ON=serial`. An interrupted sweep goes on where it
+# was (after kill -9 of Snakemake itself, FLAGS=--unlock first).
 SWEEP ?= workflow/sweep.toml
 ON ?= local
 SNAKEMAKE ?= $(PYTHON) -m snakemake
 SWEPT = $(BUILD)/sweep/$(basename $(notdir $(SWEEP)))
 ifeq ($(ON),serial)
 sweep: $(ENV)
-	OMP_NUM_THREADS=1 $(PYTHON) -m scimf.sweep serial $(SWEEP) $(SWEPT)/serial
+	OMP_NUM_THREADS=1 $(BESIDE) $(PYTHON) -m workflow.sweep serial $(SWEEP) $(SWEPT)/serial
 else
 sweep: $(ENV)
-	@$(SNAKEMAKE) --version >/dev/null 2>&1 || { echo "Snakemake is not installed: $(PYTHON) -m pip install -e '.[cluster]'" \
-		"-c <(grep -v ^packaging= constraints.txt), or SNAKEMAKE=/path/to/it, or make sweep ON=serial"; exit 1; }
-	$(PYTHON) -m scimf.sweep plan $(SWEEP) $(SWEPT)/plan.json
+	@$(SNAKEMAKE) --version >/dev/null 2>&1 || { echo "Snakemake is not installed:" \
+		"$(PYTHON) -m pip install -e '.[cluster]' -c <(grep -v ^packaging= constraints.txt)," \
+		"or SNAKEMAKE=/path/to/it, or make sweep ON=serial"; exit 1; }
+	$(BESIDE) $(PYTHON) -m workflow.sweep plan $(SWEEP) $(SWEPT)/plan.json
 	$(if $(filter no,$(ACCOUNTING)),PATH="$(CURDIR)/workflow/without-accounting:$$PATH") \
 	$(SNAKEMAKE) --snakefile workflow/Snakefile --directory $(SWEPT) --configfile $(SWEPT)/plan.json \
 		--workflow-profile workflow/profiles/$(ON) $(FLAGS)
 endif
 
-# A real SLURM on this host (Debian: slurm-wlm, munge), started and stopped by the test, in a temporary folder.
+# A real SLURM on this host (Debian: slurm-wlm, munge), started and stopped by the test, in a
+# temporary folder.
 test-slurm: $(ENV)
-	SCIMF_SLURM=1 OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q -s tests/test_slurm.py
+	SCIMF_SLURM=1 OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q -s tests/workflow/test_slurm.py
 
 times check-figures: $(ENV)
 	@$(EXECUTE) $@
 
-# The environment of the last green run, exactly; without local suffixes such as +cpu, so that any machine finds them.
+# The environment of the last green run, exactly; without local suffixes such as +cpu, so that any
+# machine finds them.
 lock: $(ENV)
-	$(PYTHON) -m pip freeze --exclude-editable | sed -E 's/\+[A-Za-z0-9.]+$$//' | grep -v '^scimf\b' > constraints.txt.new
+	$(PYTHON) -m pip freeze --exclude-editable | sed -E 's/\+[A-Za-z0-9.]+$$//' | \
+		grep -v '^scimf\b' > constraints.txt.new
 	mv constraints.txt.new constraints.txt
 
 # The stamp is written last; without it a half-built environment is built anew.

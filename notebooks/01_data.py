@@ -9,8 +9,9 @@
 # %% [markdown]
 # # 1 · From raw cells to snapshots
 #
-# **You will** load simulated and real time courses of single cells, look at what was measured and what was not, and
-# turn them into coordinates a model can use, without letting a held-out cell leak into them.
+# **You will** load simulated and real time courses of single cells, look at what was measured and
+# what was not, and turn them into coordinates a model can use, without letting a held-out cell leak
+# into them.
 #
 # **You will learn to**
 #
@@ -33,7 +34,13 @@
 profile: str = "teach"  # row of the table above; make sets it
 seed: int = 0  # seeds Python, NumPy and torch, and the simulations
 device: str = "cpu"  # "auto", "cpu" or "cuda"
-datasets: list = ["cite_hspc", "reprogramming_cut", "larry_clones", "pbmc_activation", "emt"]  # real sets, if at hand
+datasets: list = [  # real sets, if at hand
+    "cite_hspc",
+    "reprogramming_cut",
+    "larry_clones",
+    "pbmc_activation",
+    "emt",
+]
 n_populations: int = 24  # simulated populations
 n_cells: int = 100  # simulated cells per population and time
 n_moment_cells: int = 2000  # cells per time for the check against the closed form
@@ -46,7 +53,8 @@ import pandas as pd
 from sklearn.decomposition import PCA
 
 import scimf
-from scimf import plots, simulate, start_notebook
+from scimf import plots, start_notebook
+from scimf.simulate import systems
 
 run = start_notebook("01_data", globals())
 run
@@ -54,52 +62,62 @@ run
 # %% [markdown]
 # ## A cell is measured once
 #
-# Sequencing destroys the cell. A time course is therefore a set of **snapshots**: at each time other cells, never the
-# same one twice. No arrow connects a cell of day 2 with a cell of day 3; that arrow is what the model has to supply.
+# Sequencing destroys the cell. A time course is therefore a set of **snapshots**: at each time
+# other cells, never the same one twice. No arrow connects a cell of day 2 with a cell of day 3;
+# that arrow is what the model has to supply.
 #
-# We begin with cells whose arrows we know, because we simulated them. Five cell types live in 24 populations. A cell of
-# type $a$ does two things at once,
+# We begin with cells whose arrows we know, because we simulated them. Five cell types live in 24
+# populations. A cell of type $a$ does two things at once,
 #
 # $$
-# \mathrm{d}x_i = \underbrace{\theta(\mu_{a_i} - x_i)}_{\text{own}}\,\mathrm{d}t
+# \mathrm{d}x_i = \underbrace{\theta(\mu_{a_i} - x_i)}_{\text{intrinsic}}\,\mathrm{d}t
 #   + \underbrace{\frac{s}{N-1}\sum_{j \ne i} A_{a_i a_j}
-#   \frac{x_j - x_i}{\sqrt{1 + \lVert x_j - x_i\rVert^2}}}_{\text{heard}}\,\mathrm{d}t + \sigma\,\mathrm{d}W_i ,
+#   \frac{x_j - x_i}{\sqrt{1 + \lVert x_j - x_i\rVert^2}}}_{\text{interaction}}\,\mathrm{d}t
+#   + \sigma\,\mathrm{d}W_i ,
 # $$
 #
-# it drifts towards its fate $\mu_a$, and it is pulled ($A_{ab} > 0$) or pushed ($A_{ab} < 0$) by cells of type $b$.
-# $s$ is the density of the population. The code is `scimf/simulate.py`, and it says the same as this formula.
+# it drifts towards its fate $\mu_a$, and it is pulled ($A_{ab} > 0$) or pushed ($A_{ab} < 0$) by
+# cells of type $b$. $s$ is the density of the population. The code is `scimf/simulate/typed.py`,
+# and it says the same as this formula.
 
 # %%
 typed = scimf.load("typed", seed=seed, n_populations=n_populations, n_cells=n_cells)
 typed.obs.groupby("time", observed=True).agg(
-    cells=("population", "size"), populations=("population", "nunique"), types=("cell_type", "nunique")
+    cells=("population", "size"),
+    populations=("population", "nunique"),
+    types=("cell_type", "nunique"),
 )
 
 # %% [markdown]
-# Four columns of `obs` carry everything a model may know about a cell besides its state. `time` is in real units, here
-# arbitrary ones. `density` is how crowded the population is relative to the others: an experimenter knows it.
+# Four columns of `obs` describe a cell besides its state. `time` is in real units, here arbitrary
+# ones. `density` is how crowded the population is relative to the others: an experimenter knows it.
+# The model is given the time, the population and its density. It **never sees `cell_type`**: types
+# are for our questions and our pictures.
 
 # %%
 typed.obs.sample(4, random_state=0)[["time", "population", "cell_type", "density"]]
 
 # %% [markdown]
-# The eight coordinates cannot be drawn, so we look through two principal components. They serve for pictures only.
+# The eight coordinates cannot be drawn, so we look through two principal components. They serve for
+# pictures only.
 
 # %%
 view = PCA(2, random_state=0).fit(typed.X[(typed.obs["time"] == 0).to_numpy()])
-xy, axes_names = view.transform(typed.X), ("PC 1", "PC 2")
+xy = view.transform(typed.X)
+labels = ("PC 1", "PC 2")
 fig, (left, right) = plt.subplots(1, 2, figsize=(7, 2.6))
-plots.cells_by_time(left, xy, typed.obs["time"].to_numpy(), unit="a.u.", labels=axes_names)
-plots.cells_by_type(right, xy, typed.obs["cell_type"].to_numpy(str), labels=axes_names)
+plots.cells_by_time(left, xy, typed.obs["time"].to_numpy(), unit="a.u.", labels=labels)
+plots.cells_by_type(right, xy, typed.obs["cell_type"].to_numpy(str), labels=labels)
 run.save_figure(fig, "fig1a_simulated_cells")
 
 # %% [markdown]
-# **Figure 1a.** All simulated cells, coloured by time (left) and by type (right). Types stay apart while they move, so
-# a model that sees only the state can tell them.
+# **Figure 1a.** All simulated cells, coloured by time (left) and by type (right). Types stay apart
+# while they move, so a model that sees only the state can tell them.
 #
-# ## Who hears whom, and why one population is not enough
+# ## Who moves whom, and why one population is not enough
 #
-# The truth is a matrix: row = receiver, column = sender. It is **not** symmetric; no pair is active in both directions.
+# The truth is a matrix: row = receiver, column = sender. It is **not** symmetric; no pair is active
+# in both directions.
 
 # %%
 truth = typed.uns["scimf"]["truth"]
@@ -108,113 +126,120 @@ assert not ((matrix != 0) & (matrix.T != 0)).to_numpy().any()
 matrix.round(2)
 
 # %%
-composition = typed.obs.groupby("population", observed=True)["cell_type"].value_counts(normalize=True).unstack()
+counted = pd.crosstab(typed.obs["population"], typed.obs["cell_type"], normalize="index")
+composition = counted.loc[truth["populations"], truth["types"]]
+relative_density = truth["density"] / truth["density"].max()
+
 fig, (left, right) = plt.subplots(1, 2, figsize=(7, 2.6), width_ratios=(1, 1.6))
 plots.pair_matrix(left, matrix, label="$A_{ab}$ (pull > 0)", truth=truth["type_matrix"])
-bottom, colours = np.zeros(len(composition)), plots.type_colours(list(composition.columns))
-for name in composition.columns:
-    right.bar(range(len(composition)), composition[name], bottom=bottom, color=colours[name], width=0.9, label=name)
-    bottom += composition[name].to_numpy()
-right.plot(truth["density"] / truth["density"].max(), "D", color="white", mec="black", ms=3, label="density / max")
+colours = plots.type_colours(list(composition.columns))
+composition.plot.bar(stacked=True, width=0.9, color=colours, ax=right)
+right.plot(relative_density, "D", color="white", mec="black", ms=3, label="density / max")
 right.set(xlabel="population", ylabel="share of cells", xticks=[])
 right.legend(loc="center left", bbox_to_anchor=(1, 0.5))
-run.save_figure(fig, "fig1b_type_matrix_and_compositions", data={"matrix": matrix, "composition": composition})
+tables = {"matrix": matrix, "composition": composition}
+run.save_figure(fig, "fig1b_type_matrix_and_compositions", data=tables)
 
 # %% [markdown]
-# **Figure 1b.** Left, the true type matrix, active pairs framed (solid: pull, dotted: push). Right, what the
-# populations are made of, and how dense they are.
+# **Figure 1b.** Left, the true type matrix, active pairs framed (solid: pull, dotted: push). Right,
+# what the populations are made of, and how dense they are.
 #
-# Why so many populations? Along one single population every message arrives at the same time as everything else that
-# happens to a cell, so "B pushes A" and "A goes there by itself" predict the same snapshots. Only when compositions
-# differ does the message differ while the cell stays the same. Notebook 5 comes back to this.
+# Why so many populations? Along one single population every message arrives at the same time as
+# everything else that happens to a cell, so "B pushes A" and "A goes there by itself" predict the
+# same snapshots. Only when compositions differ does the message differ while the cell stays the
+# same. Notebook 5 comes back to this.
 #
 # ## Is the simulator right?
 #
-# A ground truth deserves a test of its own. For linear attraction, $b(x) = -\theta x$ and $K(x, y) = \kappa(y - x)$,
-# the moments are known exactly:
+# A ground truth deserves a test of its own. For linear attraction, $b(x) = -\theta x$ and $K(x, y)
+# = \kappa(y - x)$, the moments are known exactly:
 #
 # $$
 # m_t = m_0 e^{-\theta t}, \qquad \dot S = -2(\theta + \kappa) S + \sigma^2 .
 # $$
 #
-# The mean knows nothing of $\kappa$: attraction moves cells towards each other, not the population. The spread sees the
-# **sum** $\theta + \kappa$: from one population's spread alone, own and heard cannot be told apart.
+# The mean knows nothing of $\kappa$: attraction moves cells towards each other, not the population.
+# The spread sees the **sum** $\theta + \kappa$: from one population's spread alone, the intrinsic
+# drift and the interaction cannot be told apart.
 
 # %%
 line = scimf.load("linear", seed=seed, n_populations=1, n_cells=n_moment_cells)
-rates = {key: float(line.uns["scimf"]["truth"][key]) for key in ("theta", "kappa", "sigma")}
-moments = line.to_df().groupby(line.obs["time"]).agg(["mean", "var"])
-start = {
-    "mean": line.X[(line.obs["time"] == 0).to_numpy()].mean(0),
-    "variance": float(moments.loc[0].xs("var", level=1).mean()),
-}
+by_time = line.to_df().groupby(line.obs["time"])
+means = by_time.mean()  # (times, 2)
+variances = by_time.var().mean(axis=1)  # (times,), mean over the two axes
+known = {"mean": means.loc[0].to_numpy(), "variance": float(variances.loc[0])}
+for key in ("theta", "kappa", "sigma"):
+    known[key] = float(line.uns["scimf"]["truth"][key])
+
 grid = np.linspace(0, 3, 50)
-exact = [simulate.linear_moments(t, **start, **rates) for t in grid]
+exact = [systems.linear_moments(t, **known) for t in grid]
 
 # %%
 fig, (left, right) = plt.subplots(1, 2, figsize=(7, 2.3))
-left.plot(grid, [m for m, _ in exact], label=["closed form, x1", "closed form, x2"])
-left.plot(moments.index, moments.xs("mean", level=1, axis=1), "ko", ms=4)
-right.plot(grid, [s for _, s in exact], color="C2", label="closed form")
-right.plot(moments.index, moments.xs("var", level=1, axis=1).mean(axis=1), "ko", ms=4, label="simulated cells")
+left.plot(grid, [mean for mean, _ in exact], label=["closed form, x1", "closed form, x2"])
+left.plot(means.index, means, "ko", ms=4)
 left.set(xlabel="time (a.u.)", ylabel="mean")
+left.legend()
+right.plot(grid, [variance for _, variance in exact], color="C2", label="closed form")
+right.plot(variances.index, variances, "ko", ms=4, label="simulated cells")
 right.set(xlabel="time (a.u.)", ylabel="variance per axis", ylim=(0, None))
-left.legend(), right.legend()
-run.save_figure(
-    fig, "fig1c_linear_attraction_moments", data=moments.set_axis(["_".join(c) for c in moments.columns], axis=1)
-)
+right.legend()
+moments = means.add_suffix("_mean").join(by_time.var().add_suffix("_var"))
+run.save_figure(fig, "fig1c_linear_attraction_moments", data=moments)
 
 # %% [markdown]
 # **Figure 1c.** Simulated cells (dots) on the exact curves.
 
 # %%
-at_data = np.array([simulate.linear_moments(t, **start, **rates)[0] for t in moments.index])  # (times, 2)
-mean_error = float(np.abs(moments.xs("mean", level=1, axis=1).to_numpy() - at_data).max())
+exact_means = np.array([systems.linear_moments(t, **known)[0] for t in means.index])  # (times, 2)
+mean_error = float(np.abs(means.to_numpy() - exact_means).max())
 run.record({"linear.mean_error": mean_error, "linear.n_cells": n_moment_cells})
 run.expect("the simulated means follow the closed form within 0.1", mean_error < 0.1)
 
 # %% [markdown]
 # ## Your own file
 #
-# Most readers come with a file. `load` takes a path and the name of the time column; it looks at the values to find out
-# whether they are counts, log-normalised expression or ready-made principal components, and says what it found. Here we
-# write such a file first: Poisson counts of 300 genes driven by the simulated states.
+# Most readers come with a file. `load` takes a path and the name of the time column; it looks at
+# the values to find out whether they are counts, log-normalised expression or ready-made principal
+# components, and says what it found. Here we write such a file first: Poisson counts of 300 genes
+# driven by the simulated states.
 
 # %%
 rng = np.random.default_rng(seed)
 loadings = rng.normal(0, 0.6, size=(typed.n_vars, 300))
 chosen = np.sort(rng.choice(typed.n_obs, size=min(1500, typed.n_obs), replace=False))
-counts = rng.poisson(np.exp(typed.X[chosen] @ loadings)).astype(np.float32)
-mine = ad.AnnData(counts, obs=typed.obs.iloc[chosen].rename(columns={"time": "day"})[["day", "cell_type"]])
+counts = rng.poisson(np.exp(typed.X[chosen] @ loadings)).astype(np.float32)  # (cells, genes)
+obs = typed.obs.iloc[chosen].rename(columns={"time": "day"})[["day", "cell_type"]]
+mine = ad.AnnData(counts, obs=obs)
 mine.var_names = [f"gene{k}" for k in range(300)]
 mine.write_h5ad(run.build / "my.h5ad")
 
+# %%
 my = scimf.load(run.build / "my.h5ad", time_key="day", type_key="cell_type")
 my.uns["scimf"]["form"], my.uns["scimf"]["detected"]
 
 # %% [markdown]
 # ## Hold out first, then fit
 #
-# Everything that is *fitted*, also a list of genes or a mean, can carry information about a time that was to be
-# predicted. So the order is fixed: say what is held out, then fit the space on the rest.
+# Everything that is *fitted*, also a list of genes or a mean, can carry information about a time
+# that was to be predicted. So the order is fixed: say what is held out, then fit the space on the
+# rest.
 
 # %%
 split = scimf.hold_out(my, times=[2.0])
 space = scimf.fit_space(my, split, n_pcs=10, n_genes=200)
-print(
-    f"training times {split.train_times}, held out {split.held_times}; "
-    f"{space.dim} coordinates from {len(space.names)} genes"
-)
+print(f"training times {split.train_times}, held out {split.held_times}")
+print(f"{space.dim} coordinates from {len(space.names)} genes")
 
 # %% [markdown]
-# What `fit_space` does to one cell, written out: normalise to 10,000 counts, take logarithms, standardise with the
-# training mean and s.d., project on the training components.
+# What `fit_space` does to one cell, written out: normalise to 10,000 counts, take logarithms,
+# standardise with the training mean and s.d., project on the training components.
 
 # %%
-cell = my[0].X.toarray().ravel() if hasattr(my.X, "toarray") else my.X[0]
+columns = my.var_names.get_indexer(space.names)
+cell = counts[0]  # (genes,)
 logged = np.log1p(1e4 * cell / cell.sum())
-picked = logged[my.var_names.get_indexer(space.names)]
-by_hand = space.components @ ((picked - space.mean) / space.scale)
+by_hand = space.components @ ((logged[columns] - space.mean) / space.scale)
 np.testing.assert_allclose(by_hand, my.obsm["X_scimf"][0], rtol=1e-3, atol=1e-3)
 by_hand.round(2)
 
@@ -227,17 +252,18 @@ held = split.held_mask(tampered)
 tampered.X[held] = rng.poisson(5.0, size=(held.sum(), tampered.n_vars))
 again = scimf.fit_space(tampered, split, n_pcs=10, n_genes=200)
 assert again.names == space.names
-assert np.array_equal(again.components, space.components) and np.array_equal(again.mean, space.mean)
+assert np.array_equal(again.mean, space.mean)
+assert np.array_equal(again.components, space.components)
 assert np.array_equal(tampered.obsm["X_scimf"][~held], my.obsm["X_scimf"][~held])
 print(f"{held.sum()} held-out cells replaced: genes, scaler and components are unchanged")
 
 # %% [markdown]
-# Predictions return to genes through the same linear map, `space.decode`. Ten components cannot carry 200 noisy genes,
-# so the way back is a smoothed cell, not the measured one.
+# Predictions return to genes through the same linear map, `space.decode`. Ten components cannot
+# carry 200 noisy genes, so the way back is a smoothed cell, not the measured one.
 
 # %%
 back = space.decode(my.obsm["X_scimf"])  # (cells, genes)
-original = np.log1p(1e4 * counts / counts.sum(1, keepdims=True))[:, my.var_names.get_indexer(space.names)]
+original = np.log1p(1e4 * counts / counts.sum(1, keepdims=True))[:, columns]
 round_trip = float(np.corrcoef(back.ravel(), original.ravel())[0, 1])
 run.record({"own_file.round_trip_correlation": round_trip})
 print(f"correlation of expression before and after the round trip: {round_trip:.2f}")
@@ -245,55 +271,52 @@ print(f"correlation of expression before and after the round trip: {round_trip:.
 # %% [markdown]
 # ## Real time courses
 #
-# The same call loads real data by name. Files come from their public addresses and are checked against a sha256; if a
-# set cannot be had (no network and no local copy), the notebook says so and goes on. Point `SCIMF_DATA` to a folder
-# that already holds them to work offline. Read the warnings: two of them change what a result may claim.
+# The same call loads real data by name. Files come from their public addresses and are checked
+# against a sha256; if a set cannot be had (no network and no local copy), the notebook says so and
+# goes on. Point `SCIMF_DATA` to a folder that already holds them to work offline. Read the
+# warnings: two of them change what a result may claim.
 
 # %%
 real = run.load(datasets)
-table = pd.DataFrame(
-    {
-        "cells": [a.n_obs for a in real.values()],
-        "columns": [a.n_vars for a in real.values()],
-        "form": [a.uns["scimf"]["form"] for a in real.values()],
-        "times": [len(a.obs["time"].unique()) for a in real.values()],
-        "unit": [a.uns["scimf"]["time_unit"] for a in real.values()],
-        "types": [a.obs["cell_type"].nunique() if "cell_type" in a.obs else 0 for a in real.values()],
-    },
-    index=pd.Index(list(real), name="data set"),
-)
+columns = ["cells", "columns", "form", "times", "unit", "types"]
+table = pd.DataFrame(columns=columns, index=pd.Index([], name="data set"))
+for name, adata in real.items():
+    about = adata.uns["scimf"]
+    n_times = adata.obs["time"].nunique()
+    n_types = adata.obs["cell_type"].nunique() if "cell_type" in adata.obs else 0
+    row = [adata.n_obs, adata.n_vars, about["form"], n_times, about["time_unit"], n_types]
+    table.loc[name] = row
 table
 
 # %% [markdown]
-# Times are uneven, and cells are not spread evenly over them. Both matter: a gap of three days is not a gap of one, and
-# a snapshot of thirty cells has a high noise floor.
+# Times are uneven, and cells are not spread evenly over them. Both matter: a gap of three days is
+# not a gap of one, and a snapshot of thirty cells has a high noise floor.
 
 # %%
 shown = {"typed": typed, **real}
+sizes = {}
 fig, panels = plt.subplots(1, len(shown), figsize=(7, 1.9), squeeze=False)
 for ax, (name, adata) in zip(panels[0], shown.items(), strict=True):
-    sizes = adata.obs["time"].value_counts().sort_index()
-    ax.vlines(sizes.index, 0, sizes.to_numpy(), lw=2)
+    sizes[name] = adata.obs["time"].value_counts().sort_index()
+    ax.vlines(sizes[name].index, 0, sizes[name].to_numpy(), lw=2)
     ax.set_title(name.replace("_", "\n"), loc="left")
     ax.set(xlabel=f"time ({adata.uns['scimf']['time_unit']})", ylim=(0, None))
 panels[0, 0].set_ylabel("cells")
-run.save_figure(
-    fig,
-    "fig1d_cells_per_time",
-    data=pd.concat({n: a.obs["time"].value_counts().sort_index() for n, a in shown.items()}).rename("cells").to_frame(),
-)
+table = pd.concat(sizes).rename("cells").to_frame()
+run.save_figure(fig, "fig1d_cells_per_time", data=table)
 
 # %% [markdown]
 # **Figure 1d.** Cells per time of every set at hand.
 #
 # ## Exercise 1.1 · Predict before you run
 #
-# The last two days of a time course are held out. Which of these may still look at their cells: the choice of genes,
-# the scaler, the PCA, the picture in figure 1a?
+# The last two days of a time course are held out. Which of these may still look at their cells: the
+# choice of genes, the scaler, the PCA, the picture in figure 1a?
 
 # %% tags=["solution"]
-answer = {"genes": False, "scaler": False, "PCA": False, "picture": True}  # a picture is not a prediction
-assert [key for key, may in answer.items() if may] == ["picture"]
+may_look = {"genes": False, "scaler": False, "PCA": False, "picture": True}
+allowed = [name for name, may in may_look.items() if may]
+assert allowed == ["picture"]  # a picture is not a prediction
 
 # %% [markdown]
 # ## Exercise 1.2 · Hold out the first time
@@ -311,7 +334,8 @@ message
 # %% [markdown]
 # ## Exercise 1.3 · A leak, made on purpose
 #
-# Fit the space of `my` with nothing held out, and show in two lines that its components differ from the honest ones.
+# Fit the space of `my` with nothing held out, and show in two lines that its components differ from
+# the honest ones.
 
 # %% tags=["solution"]
 leaky = scimf.fit_space(my.copy(), scimf.hold_out(my), n_pcs=10, n_genes=200)
@@ -322,8 +346,8 @@ assert leaky.names != space.names or not np.allclose(leaky.components, space.com
 #
 # - snapshots with time in real units, and a simulation whose arrows are known and checked;
 # - coordinates in `obsm["X_scimf"]` that no held-out cell has touched;
-# - one caveat: ready-made principal components (here `cite_hspc`) were fitted by others on all days. Every number from
-#   them carries that warning.
+# - one caveat: ready-made principal components (here `cite_hspc`) were fitted by others on all
+#   days. Every number from them carries that warning.
 
 # %%
 run.finish()

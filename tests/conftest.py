@@ -1,8 +1,9 @@
 import pytest
 import torch
 
-from scimf import simulate
-from scimf.preprocess import fit_space, hold_out
+from scimf.data.space import fit_space
+from scimf.data.split import hold_out
+from scimf.simulate import systems
 
 
 @pytest.fixture(autouse=True)
@@ -13,6 +14,6 @@ def _one_thread():
 @pytest.fixture(scope="session")
 def tiny():
     """Five small typed populations; time 2 and population p04 are held out."""
-    adata = simulate.typed(seed=1, n_populations=5, n_cells=24, n_types=3, dim=4)
+    adata = systems.typed(seed=1, n_populations=5, n_cells=24, n_types=3, dim=4)
     split = hold_out(adata, times=[2.0], populations=["p04"])
     return adata, split, fit_space(adata, split)

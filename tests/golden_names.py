@@ -1,24 +1,29 @@
 """What the golden checks call, by its present names: the one file that may follow a renaming."""
 
-from scimf import simulate
-from scimf.autoencode import fit_counts
-from scimf.counterfactual import what_if
-from scimf.counts import CountConfig
-from scimf.countworlds import factorial
-from scimf.flow import FlowConfig
-from scimf.generate import fit_flow
-from scimf.interpret import influence
-from scimf.preprocess import fit_space, hold_out
-from scimf.scoreboard import BOARDS, score_board
-from scimf.sde import SDEConfig, published
-from scimf.train import fit
-from scimf.verdict import do_cells_interact
+from evidence.boards import BOARDS
+from evidence.predictions import Training
+from evidence.scores import Sizes, score_board
 
-SYSTEMS = simulate.SYSTEMS
+from scimf.counts.config import CountConfig
+from scimf.counts.fit_autoencoder import fit_counts
+from scimf.counts.fit_flow import fit_flow
+from scimf.counts.flow import FlowConfig
+from scimf.data.space import fit_space
+from scimf.data.split import hold_out
+from scimf.dynamics import config as settings_of_sdes
+from scimf.dynamics.config import SDEConfig
+from scimf.dynamics.fit import fit
+from scimf.interaction.counterfactual import Change, Simulation, what_if
+from scimf.interaction.influence import influence
+from scimf.interaction.interaction_test import do_cells_interact
+from scimf.simulate import systems
+from scimf.simulate.counts import factorial
+
+SYSTEMS = systems.SYSTEMS
 #: Terms of its loss whose names differ from those in the checks.
 TERMS = {"heard": "interaction"}
 #: Settings of an SDE whose names differ from those in the checks.
-SETTINGS = {"interaction_weight": "heard_weight", "interaction_decay": "heard_decay"}
+SETTINGS = {"interaction_weight": "interaction_weight", "interaction_decay": "interaction_decay"}
 
 
 def sde_config(**settings):
@@ -28,7 +33,7 @@ def sde_config(**settings):
 
 def paper_config(**settings):
     """Published settings with changes."""
-    return published(**settings)
+    return settings_of_sdes.paper_config(**settings)
 
 
 def fit_sde(adata, split, space, config, seed):
@@ -59,9 +64,10 @@ def fit_latent_flow(autoencoder, adata, conditions, config, seed):
 
 def what_if_halved(model, adata, population, time, kind):
     """What changes if one type of a population is halved."""
-    return what_if(
-        model, adata, population=population, times=[time], factors={kind: 0.5}, n=40, draws=1
-    )
+    change = Change(factors={kind: 0.5})
+    simulation = Simulation(n=40, draws=1)
+    options = {"population": population, "times": [time], "change": change}
+    return what_if(model, adata, simulation=simulation, **options)
 
 
 def asked(adata, steps, rank):
@@ -82,19 +88,9 @@ def toy_scores(folder):
     """Scores of the smallest board: board, setup, method, metric and value."""
     board = BOARDS["toy"]
     adata = SYSTEMS[board.dataset](**board.options)
-    sizes = {"draws": 2, "paired_draws": 2, "transport_n": 20, "whole": False}
-    return score_board(
-        board,
-        adata,
-        seeds=1,
-        peer_seeds=1,
-        extra=True,
-        cache=folder,
-        steps=4,
-        workers=1,
-        device="cpu",
-        **sizes,
-    )["scores"]
+    sizes = Sizes(n=board.n, draws=2, transport_n=20, paired_draws=2)
+    options = {"cache": folder, "workers": 1, "device": "cpu"}
+    return score_board(board, adata, Training(steps=4), sizes, **options)["scores"]
 
 
 __all__ = [

@@ -1,7 +1,8 @@
-"""What can go wrong does: processes are killed, disks fill up, folders cannot be made, files are damaged.
+"""What can go wrong does: processes are killed, disks fill up, folders cannot be made.
 
-``make test`` has the short form; ``make test-faults`` repeats every kill and every malformed file ten times as often.
-Kills happen in forked children, which have everything imported: so a fault costs a fraction of a second.
+``make test`` has the short form; ``make test-faults`` repeats every kill and every malformed file
+ten times as often. Kills happen in forked children, which have everything imported: so a fault
+costs a fraction of a second.
 """
 
 import functools
@@ -24,18 +25,24 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from cached import available
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 from tqdm import tqdm
 
-from scimf import autoencode, datasets, generate, optimise, paths, registry, train
-from scimf.counts import CountConfig
-from scimf.countworlds import factorial
-from scimf.flow import FlowConfig
-from scimf.preprocess import fit_space, hold_out
-from scimf.sde import SDEConfig
+from scimf.core import files, optimise, paths
+from scimf.counts import fit_autoencoder, fit_flow
+from scimf.counts.config import CountConfig
+from scimf.counts.flow import FlowConfig
+from scimf.data import load, registry
+from scimf.data.space import fit_space
+from scimf.data.split import hold_out
+from scimf.dynamics import fit
+from scimf.dynamics.config import SDEConfig
+from scimf.simulate.counts import factorial
 
+pytestmark = pytest.mark.slow
 MORE = int(os.environ.get("SCIMF_FAULTS", "1"))  # how many times as many faults
 TOLD = Counter()  # what happened, shown at the end
 
@@ -52,7 +59,9 @@ def in_child(work, prepare=None):
     if pid:
         return pid
     status = 1
-    tqdm.set_lock(threading.RLock())  # the parent's is shared: whoever is killed holding it stops everybody
+    tqdm.set_lock(
+        threading.RLock()
+    )  # the parent's is shared: whoever is killed holding it stops everybody
     try:
         if prepare is not None:
             prepare()
@@ -69,14 +78,18 @@ def status_of(pid):
 
 
 def kill_at_random(work, *, times, seed, kind):
-    """Measure an undisturbed run, then start it ``times`` times and kill -9 it somewhere in that span."""
+    """Measure an undisturbed run, then start it ``times`` times and kill -9 it somewhere in it."""
     rng, killed = np.random.default_rng(seed), 0
     started = time.perf_counter()
-    assert status_of(in_child(functools.partial(work, "measured"))) == 0, Path(os.environ["FAULT_SAYS"]).read_text()
+    assert status_of(in_child(functools.partial(work, "measured"))) == 0, Path(
+        os.environ["FAULT_SAYS"]
+    ).read_text()
     span = time.perf_counter() - started
     for _ in range(times):
         pid = in_child(functools.partial(work, "killed"))
-        time.sleep(rng.uniform(0.02, 0.75) * span)  # the measured run was the first and is slower than the others
+        time.sleep(
+            rng.uniform(0.02, 0.75) * span
+        )  # the measured run was the first and is slower than the others
         os.kill(pid, signal.SIGKILL)
         killed += status_of(pid) == -signal.SIGKILL
     TOLD[f"kills of {kind}"] += killed
@@ -103,25 +116,30 @@ def weights(module):
 
 
 def sde_fit(tiny, cache):
-    config = SDEConfig(steps=40, batch_cells=16, target_cells=16, hidden=(8,), hidden_interaction=8, dt=1.0)
-    return weights(train.fit(*tiny, config=config, cache=cache, progress=False).sde)
+    config = SDEConfig(
+        steps=40, batch_cells=16, target_cells=16, hidden=(8,), hidden_interaction=8, dt=1.0
+    )
+    return weights(fit.fit(*tiny, config=config, cache=cache, progress=False).sde)
 
 
 def counts_fit(world, cache):
-    config = CountConfig(width=8, tokens=2, latent=4, layers=1, heads=2, cross_heads=1, steps=40, batch_cells=16)
-    return autoencode.fit_counts(world, config=config, cache=cache, device="cpu", progress=False)
+    config = CountConfig(
+        width=8, tokens=2, latent=4, layers=1, heads=2, cross_heads=1, steps=40, batch_cells=16
+    )
+    return fit_autoencoder.fit_counts(
+        world, config=config, cache=cache, device="cpu", progress=False
+    )
 
 
 def flow_fit(world, cache):
     counts = counts_fit(world, cache)
     config = FlowConfig(width=16, blocks=1, steps=60, batch_cells=32)
     job = {"conditions": ["cell_type"], "config": config, "cache": cache, "progress": False}
-    return weights(generate.fit_flow(counts, world, **job).model)
+    return weights(fit_flow.fit_flow(counts, world, **job).model)
 
 
 @pytest.mark.parametrize("kind", ["sde", "counts", "flow"])
 def test_a_killed_fit_goes_on_to_the_same_numbers(kind, tiny, world, tmp_path, monkeypatch):
-    monkeypatch.setattr(train, "CHECKPOINT_EVERY", 3)
     monkeypatch.setattr(optimise, "CHECKPOINT_EVERY", 3)
     fits = {
         "sde": lambda cache: sde_fit(tiny, cache),
@@ -131,7 +149,9 @@ def test_a_killed_fit_goes_on_to_the_same_numbers(kind, tiny, world, tmp_path, m
     work = lambda folder: fits[kind](tmp_path / folder)  # noqa: E731
     killed = 0
     for seed in range(6 * MORE):  # fresh folders, or the first runs would do all the work
-        killed += kill_at_random(lambda f, s=seed: work(f"{f}{s}"), times=3, seed=seed, kind=f"{kind} fits")
+        killed += kill_at_random(
+            lambda f, s=seed: work(f"{f}{s}"), times=3, seed=seed, kind=f"{kind} fits"
+        )
         assert torch.equal(work(f"killed{seed}"), work(f"measured{seed}"))
     assert killed >= 6 * MORE, "too few runs were still running when they were killed"
     read = [p for p in tmp_path.rglob("*.pt") if not p.name.endswith(".partial")]
@@ -144,15 +164,15 @@ def test_killed_preprocessing_leaves_the_file_as_it_was(tmp_path):
     adata = ad.read_h5ad(path)
     adata.obs["time"] = np.arange(adata.n_obs) % 3 * 1.0
     adata.write_h5ad(path)
-    digest = registry.sha256_of(path)
+    digest = files.sha256_of(path)
 
     def work(folder):
-        mine = datasets.load(path)
+        mine = load.load(path)
         fit_space(mine, hold_out(mine, times=[1.0]), n_pcs=10)
         return mine.obsm["X_scimf"]
 
     kill_at_random(work, times=6 * MORE, seed=0, kind="preprocessing")
-    assert registry.sha256_of(path) == digest and np.array_equal(work(""), work(""))
+    assert files.sha256_of(path) == digest and np.array_equal(work(""), work(""))
 
 
 def test_two_runs_at_once_share_a_cache(tiny, tmp_path, says):
@@ -163,8 +183,11 @@ def test_two_runs_at_once_share_a_cache(tiny, tmp_path, says):
 
 
 def damaged_checkpoints(kind, tiny, world, tmp_path, spoil):
-    """Finish a fit, spoil its file in turn, and fit again: it is named as damaged, or the numbers are the same."""
-    run = {"sde": lambda: sde_fit(tiny, tmp_path), "counts": lambda: weights(counts_fit(world, tmp_path).model)}[kind]
+    """Spoil the file of a finished fit, fit again: it is named as damaged, or all is the same."""
+    run = {
+        "sde": lambda: sde_fit(tiny, tmp_path),
+        "counts": lambda: weights(counts_fit(world, tmp_path).model),
+    }[kind]
     whole, rng = run(), np.random.default_rng(0)
     (path,) = tmp_path.glob("*.pt")
     content = path.read_bytes()
@@ -240,7 +263,9 @@ def test_a_killed_download_is_never_taken_for_a_file(remote):
 
     killed = 0
     for seed in range(6 * MORE):
-        killed += kill_at_random(lambda f, s=seed: work(f"{f}{s}"), times=2, seed=seed, kind="downloads")
+        killed += kill_at_random(
+            lambda f, s=seed: work(f"{f}{s}"), times=2, seed=seed, kind="downloads"
+        )
         target = remote.parents[1] / f"killed{seed}" / "far" / "a.bin"
         assert not target.exists() or target.read_bytes() == Slow.body
         assert status_of(in_child(lambda s=seed: work(f"killed{s}"))) == 0
@@ -264,13 +289,15 @@ def small_files(limit=2000):
 
 
 def write_results(folder):
-    from scimf.notebook import write_atomic
+    from scimf.core.files import write_file
 
-    write_atomic(folder / "results.json", "x" * 10_000)
+    write_file(folder / "results.json", "x" * 10_000)
 
 
 @pytest.mark.parametrize("work", ["fit", "counts", "download", "result"])
-def test_a_full_disk_is_told_and_leaves_nothing_that_looks_finished(work, tiny, world, remote, tmp_path, says):
+def test_a_full_disk_is_told_and_leaves_nothing_that_looks_finished(
+    work, tiny, world, remote, tmp_path, says
+):
     place = tmp_path / "full"
     works = {
         "fit": lambda: sde_fit(tiny, place),
@@ -279,10 +306,19 @@ def test_a_full_disk_is_told_and_leaves_nothing_that_looks_finished(work, tiny, 
         "result": lambda: write_results(place),
     }
     assert status_of(in_child(works[work], small_files)) == 1
-    told = {"fit": f"{place}/", "counts": f"{place}/", "download": "far/a.bin", "result": "File too large"}
+    told = {
+        "fit": f"{place}/",
+        "counts": f"{place}/",
+        "download": "far/a.bin",
+        "result": "File too large",
+    }
     assert told[work] in says.read_text(), says.read_text()
     assert "cannot be" in says.read_text() or work == "result"
-    assert not remote.exists() and not list(place.glob("*.pt")) and not (place / "results.json").exists()
+    assert (
+        not remote.exists()
+        and not list(place.glob("*.pt"))
+        and not (place / "results.json").exists()
+    )
     works[work]()  # with room again, it works
     TOLD["full disks"] += 1
 
@@ -308,7 +344,9 @@ def test_a_folder_that_cannot_be_made_is_named(work, tiny, world, remote, tmp_pa
 
 
 def valid(rng, cells=12, genes=5):
-    obs = pd.DataFrame({"time": np.repeat([0.0, 1.0, 2.0], cells // 3)}, index=[f"c{i}" for i in range(cells)])
+    obs = pd.DataFrame(
+        {"time": np.repeat([0.0, 1.0, 2.0], cells // 3)}, index=[f"c{i}" for i in range(cells)]
+    )
     x = rng.poisson(2.0, (cells, genes)).astype(np.float32)
     return ad.AnnData(x, obs=obs, var=pd.DataFrame(index=[f"g{i}" for i in range(genes)]))
 
@@ -336,8 +374,12 @@ def odd_values(adata, draw, rng):
 
 
 def odd_times(adata, draw, rng):
-    values = draw(st.lists(st.one_of(st.sampled_from(LABELS), st.floats(width=16)), min_size=1, max_size=5))
-    adata.obs["time"] = pd.Series([str(values[i % len(values)]) for i in range(adata.n_obs)], index=adata.obs_names)
+    values = draw(
+        st.lists(st.one_of(st.sampled_from(LABELS), st.floats(width=16)), min_size=1, max_size=5)
+    )
+    adata.obs["time"] = pd.Series(
+        [str(values[i % len(values)]) for i in range(adata.n_obs)], index=adata.obs_names
+    )
     return adata
 
 
@@ -348,13 +390,17 @@ def numeric_times(adata, draw, rng):
 
 
 def no_time(adata, draw, rng):
-    adata.obs = adata.obs.rename(columns={"time": draw(st.sampled_from(["Time", "day", "t", "time "]))})
+    adata.obs = adata.obs.rename(
+        columns={"time": draw(st.sampled_from(["Time", "day", "t", "time "]))}
+    )
     return adata
 
 
 def same_names(adata, draw, rng):
     which = draw(st.sampled_from(["obs_names", "var_names"]))
-    setattr(adata, which, (["same", "same", *getattr(adata, which)[2:]])[: len(getattr(adata, which))])
+    setattr(
+        adata, which, (["same", "same", *getattr(adata, which)[2:]])[: len(getattr(adata, which))]
+    )
     return adata
 
 
@@ -373,7 +419,11 @@ def as_sparse(adata, draw, rng):
 
 def odd_kind(adata, draw, rng):
     x = adata.X.toarray() if sparse.issparse(adata.X) else adata.X
-    adata.X = np.nan_to_num(x).clip(-100, 100).astype(draw(st.sampled_from(["int8", "bool", "float64", "uint16"])))
+    adata.X = (
+        np.nan_to_num(x)
+        .clip(-100, 100)
+        .astype(draw(st.sampled_from(["int8", "bool", "float64", "uint16"])))
+    )
     return adata
 
 
@@ -385,7 +435,9 @@ def odd_types(adata, draw, rng):
 
 
 def odd_record(adata, draw, rng):
-    adata.uns["scimf"] = draw(st.sampled_from(["text", {"form": "nonsense"}, {"warnings": 3}, {"time_unit": 7}]))
+    adata.uns["scimf"] = draw(
+        st.sampled_from(["text", {"form": "nonsense"}, {"warnings": 3}, {"time_unit": 7}])
+    )
     return adata
 
 
@@ -397,15 +449,24 @@ def odd_pcs(adata, draw, rng):
 
 FAULTS = [odd_values, odd_times, numeric_times, no_time, same_names, few_cells, no_genes]
 FAULTS += [as_sparse, odd_kind, odd_types, odd_record, odd_pcs]
-QUIET = {"deadline": None, "derandomize": True, "database": None, "suppress_health_check": list(HealthCheck)}
+QUIET = {
+    "deadline": None,
+    "derandomize": True,
+    "database": None,
+    "suppress_health_check": list(HealthCheck),
+}
 
 
 def one_clear_error_or_success(path, **options):
     """Load a file; what is loaded can be held out from and encoded."""
     try:
-        adata = datasets.load(path, **options)
+        adata = load.load(path, **options)
     except ValueError as error:
-        assert str(error).startswith(str(path)) and len(str(error).splitlines()) == 1 and len(str(error)) < 1000, error
+        assert (
+            str(error).startswith(str(path))
+            and len(str(error).splitlines()) == 1
+            and len(str(error)) < 1000
+        ), error
         TOLD["malformed files, refused"] += 1
         return
     try:
@@ -428,7 +489,9 @@ def test_malformed_h5ad(adata, tmp_path_factory):
 
 
 PIECES = [b",", b"\n", b'"', b"\x00", b"-", b"nan", b"1e9"]
-TABLE = b"name,g0,g1,time,cell_type\n" + b"".join(b"c%d,%d,%d,%d,a\n" % (i, i % 5, i % 3, i // 4) for i in range(12))
+TABLE = b"name,g0,g1,time,cell_type\n" + b"".join(
+    b"c%d,%d,%d,%d,a\n" % (i, i % 5, i % 3, i // 4) for i in range(12)
+)
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -443,7 +506,9 @@ def test_malformed_tables(data, tmp_path_factory):
     packed = data.draw(st.booleans())
     path = tmp_path_factory.getbasetemp() / ("malformed.csv.gz" if packed else "malformed.csv")
     content = gzip.compress(bytes(content)) if packed else bytes(content)
-    path.write_bytes(content[: data.draw(st.integers(0, len(content)))] if data.draw(st.booleans()) else content)
+    path.write_bytes(
+        content[: data.draw(st.integers(0, len(content)))] if data.draw(st.booleans()) else content
+    )
     one_clear_error_or_success(path)
 
 
@@ -461,9 +526,16 @@ def test_cut_h5ad_files(tmp_path):
 
 def test_killed_notebooks_are_run_again_to_the_same_numbers(tmp_path):
     def start(where):
-        places = {f"SCIMF_{p.upper()}": str(tmp_path / where / p) for p in ("build", "figures", "results")}
-        command = [sys.executable, "-m", "scimf.execute", "run", "02_model", "--profile", "smoke"]
-        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True}
+        places = {
+            f"SCIMF_{p.upper()}": str(tmp_path / where / p) for p in ("build", "figures", "results")
+        }
+        run = ["run", "02_model", "--profile", "smoke"]
+        command = [sys.executable, "-m", "workflow.notebooks", *run]
+        quiet = {
+            "stdout": subprocess.DEVNULL,
+            "stderr": subprocess.DEVNULL,
+            "start_new_session": True,
+        }
         return subprocess.Popen(command, cwd=paths.ROOT, env=os.environ | places, **quiet)
 
     def metrics(where):
@@ -485,18 +557,24 @@ def test_killed_notebooks_are_run_again_to_the_same_numbers(tmp_path):
 
 
 def test_memory_stays_bounded_on_all_of_larry(tmp_path):
-    if not registry.available("larry_spring"):
+    if not available("larry_spring"):
         pytest.skip("larry_spring is not in the cache")
     code = (
-        "import resource, scimf, scimf.train, scimf.datasets, scanpy\n"
+        "import resource, scimf, scimf.dynamics.fit, scimf.data.load, scanpy\n"
+        "from scimf.evaluation.held_out import Scoring\n"
         "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024\n"
         "before = peak()\n"
         "adata = scimf.load('larry_spring'); split = scimf.hold_out(adata, times=[4.0])\n"
         "space = scimf.fit_space(adata, split)\n"
         "model = scimf.fit(adata, split, space, config=scimf.SDEConfig(steps=3), progress=False)\n"
-        "scimf.evaluate(model.sample([4.0], n=500), adata, split, n=500, draws=1)\n"
+        "scoring = Scoring(n=500, draws=1)\n"
+        "scimf.evaluate(model.sample([4.0], n=500), adata, split, scoring=scoring)\n"
         "print(peak() - before)"
     )
-    got = subprocess.run([sys.executable, "-c", code], cwd=paths.ROOT, capture_output=True, text=True)
+    got = subprocess.run(
+        [sys.executable, "-c", code], cwd=paths.ROOT, capture_output=True, text=True
+    )
     assert got.returncode == 0, got.stderr
-    assert float(got.stdout.split()[-1]) < 1500, "MiB above the imports, for 131k cells in two dimensions"
+    assert float(got.stdout.split()[-1]) < 1500, (
+        "MiB above the imports, for 131k cells in two dimensions"
+    )

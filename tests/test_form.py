@@ -1,4 +1,4 @@
-"""Rules of the notebooks' form, one test each."""
+"""Rules of the notebooks' form, one test each: only chapters are numbered, and short."""
 
 import ast
 import json
@@ -7,9 +7,10 @@ import tomllib
 
 import pytest
 
-from scimf import paths
-from scimf.notebook import declared_parameters, notebook_names, profile_settings
-from scimf.publish import MAX_BYTES, machine_paths, pair_problems, read_source, tags
+from scimf.core import paths
+from scimf.notebook import Source
+from workflow.pairs import MAX_BYTES, machine_paths, pair_problems, read_source, tags
+from workflow.settings import is_chapter, notebook_names
 
 HEADER = """\
 # ---
@@ -21,11 +22,17 @@ HEADER = """\
 # ---
 """
 PATH_LITERAL = re.compile(r"/\w+/|~/|\.\.?/|(build|data|figures|notebooks|results|scimf)/")
-pytestmark = pytest.mark.parametrize("name", notebook_names())
+MAX_CELL = 15  # lines of code, imports not counted
+MAX_CLASS = 25  # of a cell that defines a module of the model, which is read as one equation
+MAX_WIDTH = 100
+MAX_CHAPTER = 500  # lines of the source
+CHAPTERS = [name for name in notebook_names() if is_chapter(name)]
+of_every_notebook = pytest.mark.parametrize("name", notebook_names())
+of_every_chapter = pytest.mark.parametrize("name", CHAPTERS)
 
 
 def text_of(name):
-    return (paths.ROOT / "notebooks" / f"{name}.py").read_text(encoding="utf-8")
+    return Source(name).path.read_text(encoding="utf-8")
 
 
 def cells(name, kind="code"):
@@ -36,136 +43,241 @@ def first_line(cell):
     return cell.source.strip().split("\n")[0]
 
 
-def nodes(name):
-    """Every syntax node of the code, with the first line of its cell to name it by."""
-    return [(node, first_line(cell)) for cell in cells(name) for node in ast.walk(ast.parse(cell.source))]
+def nodes(name, *types):
+    """Syntax nodes of some types, each with the first line of its cell to name it by."""
+    found = []
+    for cell in cells(name):
+        for node in ast.walk(ast.parse(cell.source)):
+            if isinstance(node, types):
+                found.append((node, first_line(cell)))
+    return found
 
 
-def of_type(name, *types):
-    return [(node, where) for node, where in nodes(name) if isinstance(node, types)]
+def headings(name):
+    """Lines of the text that begin with ``#``, outside of code blocks, with what follows each."""
+    found = []
+    for cell in cells(name, "markdown"):
+        text = re.sub(r"```.*?```", "", cell.source, flags=re.DOTALL)
+        found += re.findall(r"^#+ .*", text, re.MULTILINE)
+    return found
 
 
+# ------------------------------------------------------------------------- parameters and imports
+
+
+@of_every_notebook
 def test_one_cell_of_literal_parameters_each_explained(name):
-    assert {"profile", "seed", "device"} <= set(declared_parameters(name))
+    assert {"profile", "seed", "device"} <= set(Source(name).parameters())
     (cell,) = (cell for cell in cells(name) if "parameters" in tags(cell))
-    bare = [line for line in cell.source.splitlines() if re.match(r"\w+\s*:", line) and "  # " not in line]
+    bare = []
+    for node in ast.parse(cell.source).body:
+        lines = cell.source.splitlines()[node.lineno - 1 : node.end_lineno]
+        if not any("  # " in line for line in lines):
+            bare.append(ast.unparse(node))
     assert not bare, f"no comment says what these are: {bare}"
 
 
+@of_every_notebook
 def test_every_profile_knows_the_notebook_and_only_its_parameters(name):
-    tables = tomllib.loads((paths.ROOT / "notebooks" / "profiles.toml").read_text(encoding="utf-8"))
-    for profile, table in tables.items():
-        profile_settings(profile, name)
-        gone = {key for key, value in table.items() if isinstance(value, dict)} - set(notebook_names())
-        assert not gone, f"[{profile}] has tables of notebooks that do not exist: {gone}"
+    text = (paths.ROOT / "notebooks" / "profiles.toml").read_text(encoding="utf-8")
+    for profile in tomllib.loads(text):
+        Source(name).settings(profile)
 
 
+def test_no_profile_has_a_table_of_a_notebook_that_is_gone():
+    text = (paths.ROOT / "notebooks" / "profiles.toml").read_text(encoding="utf-8")
+    for profile, table in tomllib.loads(text).items():
+        named = {key for key, value in table.items() if isinstance(value, dict)}
+        assert not named - set(notebook_names()), profile
+
+
+@of_every_notebook
 def test_header_is_the_plain_one(name):
-    assert text_of(name).startswith(HEADER), "a save rewrote the header (kernel or jupytext version)"
+    assert text_of(name).startswith(HEADER), "a save rewrote the header (kernel or version)"
 
 
+@of_every_notebook
 def test_one_import_cell_right_after_the_parameters(name):
     code = cells(name)
-    importing = [i for i, c in enumerate(code) if re.search(r"^\s*(import|from)\s", c.source, re.MULTILINE)]
+    importing = []
+    for i, cell in enumerate(code):
+        if re.search(r"^\s*(import|from)\s", cell.source, re.MULTILINE):
+            importing.append(i)
     (parameters,) = (i for i, cell in enumerate(code) if "parameters" in tags(cell))
     assert importing == [parameters + 1], [first_line(code[i]) for i in importing]
 
 
+@of_every_notebook
+def test_nothing_is_imported_from_a_shelf_that_is_not_its_own(name):
+    allowed = {"scimf"} if is_chapter(name) else {"scimf", "evidence"}
+    local = {"scimf", "evidence", "workflow", *notebook_names()}
+    imported = set()
+    for node, _ in nodes(name, ast.Import, ast.ImportFrom):
+        names = [alias.name for alias in node.names]
+        if isinstance(node, ast.ImportFrom):
+            names = [node.module]
+        imported |= {module.split(".")[0] for module in names}
+    assert not (imported & local) - allowed
+
+
+# ------------------------------------------------------------------------------------------ size
+
+
+@of_every_notebook
 def test_code_cells_are_short(name):
-    def lines(cell):
-        return [line for line in cell.source.splitlines() if line.strip() and not line.strip().startswith("#")]
-
-    long = {first_line(cell): len(lines(cell)) for cell in cells(name) if len(lines(cell)) > 15}
-    assert not long, f"more than 15 lines: {long}"
-
-
-def test_length(name):
-    assert 150 <= len(text_of(name).splitlines()) <= 500
-
-
-def test_one_title_with_the_number(name):
-    titles = [line for c in cells(name, "markdown") for line in c.source.splitlines() if line.startswith("# ")]
-    assert len(titles) == 1 and titles[0].startswith(f"# {int(name[:2])} · "), titles
+    long = {}
+    for cell in cells(name):
+        lines = [line.strip() for line in cell.source.splitlines()]
+        lines = [line for line in lines if line and not line.startswith(("#", "import ", "from "))]
+        most = MAX_CELL
+        if isinstance(ast.parse(cell.source).body[0], ast.ClassDef):
+            most = MAX_CLASS
+        if len(lines) > most:
+            long[first_line(cell)] = len(lines)
+    assert not long, f"too many lines: {long}"
 
 
+@of_every_notebook
+def test_lines_of_code_are_not_long(name):
+    wide = []
+    for cell in cells(name):
+        wide += [line for line in cell.source.splitlines() if len(line) > MAX_WIDTH]
+    assert not wide, f"more than {MAX_WIDTH} columns: {wide}"
+
+
+@of_every_chapter
+def test_a_chapter_is_not_long(name):
+    assert len(text_of(name).splitlines()) <= MAX_CHAPTER
+
+
+@of_every_notebook
+def test_at_most_two_definitions(name):
+    top = []
+    for cell in cells(name):
+        top += ast.parse(cell.source).body
+    found = [node.name for node in top if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+    assert len(found) <= 2, f"move to scimf/ or evidence/: {found}"
+
+
+# --------------------------------------------------------------------------- titles and exercises
+
+
+@of_every_notebook
+def test_one_title_and_only_a_chapter_is_numbered(name):
+    titles = [heading for heading in headings(name) if heading.startswith("# ")]
+    assert len(titles) == 1, titles
+    if is_chapter(name):
+        assert titles[0].startswith(f"# {int(name[:2])} · ")
+    else:
+        assert not re.match(r"# \d", titles[0])
+
+
+@of_every_chapter
+def test_exercises_are_numbered(name):
+    texts = [heading.lstrip("# ") for heading in headings(name)]
+    exercises = [text for text in texts if text.startswith("Exercise ")]
+    assert exercises
+    for k, exercise in enumerate(exercises, start=1):
+        assert exercise.startswith(f"Exercise {int(name[:2])}.{k} · ")
+
+
+@of_every_notebook
+def test_exercises_are_solved(name):
+    unsolved = None
+    for cell in read_source(name).cells:
+        heading = re.search(r"^##+ (.*)", cell.source, re.MULTILINE)
+        if cell.cell_type == "markdown" and heading:
+            assert unsolved is None, f"without a cell tagged 'solution': {unsolved}"
+            unsolved = heading[1] if heading[1].startswith("Exercise ") else None
+        if "solution" in tags(cell):
+            unsolved = None
+    assert unsolved is None, f"without a cell tagged 'solution': {unsolved}"
+
+
+# ------------------------------------------------------------------------------------- what it does
+
+
+@of_every_notebook
 def test_nothing_asks_for_the_profile(name):
-    def asks(test):
-        return any(getattr(n, "id", getattr(n, "attr", None)) == "profile" for n in ast.walk(test))
-
-    asked = [where for node, where in of_type(name, ast.Compare, ast.Match) if asks(node)]
-    asked += [where for node, where in of_type(name, ast.If, ast.IfExp) if asks(node.test)]
+    asked = []
+    for node, where in nodes(name, ast.Compare, ast.Match, ast.If, ast.IfExp):
+        test = node.test if isinstance(node, ast.If | ast.IfExp) else node
+        for part in ast.walk(test):
+            if getattr(part, "id", getattr(part, "attr", None)) == "profile":
+                asked.append(where)
     assert not asked, f"a profile changes numbers only: {asked}"
 
 
+@of_every_notebook
 def test_no_path_literal(name):
-    found = [node.value for node, _ in of_type(name, ast.Constant) if PATH_LITERAL.match(str(node.value))]
+    texts = [str(node.value) for node, _ in nodes(name, ast.Constant)]
+    found = [text for text in texts if PATH_LITERAL.match(text)]
     assert not found, f"use run.build, run.input, run.figures or scimf.paths: {found}"
 
 
-def test_no_magics_and_no_silenced_warnings(name):
-    for pattern in (r"^\s*[%!]", r"\bsys\.path\b", r"(filterwarnings|simplefilter)\("):
-        found = [first_line(cell) for cell in cells(name) if re.search(pattern, cell.source, re.MULTILINE)]
-        assert not found, f"{pattern} in {found}"
+@of_every_notebook
+@pytest.mark.parametrize(
+    "pattern", [r"^\s*[%!]", r"\bsys\.path\b", r"(filterwarnings|simplefilter)\("]
+)
+def test_no_magics_and_no_silenced_warnings(name, pattern):
+    found = []
+    for cell in cells(name):
+        if re.search(pattern, cell.source, re.MULTILINE):
+            found.append(first_line(cell))
+    assert not found
 
 
+@of_every_notebook
 def test_no_code_became_text(name):
-    def is_code(line):
-        try:
-            (node,) = ast.parse(line).body
-        except (SyntaxError, ValueError):
-            return False
-        return isinstance(node, ast.Import | ast.ImportFrom) or bool(re.match(r"(\w+\s*=\s*)?run\.\w+\(", line))
-
-    prose = [re.sub(r"```.*?```", "", c.source, flags=re.DOTALL) for c in cells(name, "markdown")]
-    found = [line for part in prose for line in part.splitlines() if is_code(line)]
+    found = []
+    for cell in cells(name, "markdown"):
+        text = re.sub(r"```.*?```", "", cell.source, flags=re.DOTALL)
+        found += [line for line in text.splitlines() if is_code(line)]
     assert not found, f"code in a markdown cell (a missing '# %%'?): {found}"
 
 
-def test_at_most_two_definitions(name):
-    top = [node for cell in cells(name) for node in ast.parse(cell.source).body]
-    found = [node.name for node in top if isinstance(node, ast.FunctionDef | ast.ClassDef)]
-    assert len(found) <= 2, f"move to scimf/: {found}"
+def is_code(line):
+    try:
+        (node,) = ast.parse(line).body
+    except (SyntaxError, ValueError):
+        return False
+    is_import = isinstance(node, ast.Import | ast.ImportFrom)
+    return is_import or re.match(r"(\w+\s*=\s*)?run\.\w+\(", line) is not None
 
 
-def test_exercises_are_numbered_and_solved(name):
-    sections, solved = [], {}
-    for cell in read_source(name).cells:
-        if cell.cell_type == "markdown" and (heading := re.search(r"^##+ (.*)", cell.source, re.MULTILINE)):
-            sections.append(heading[1])
-        if "solution" in tags(cell):
-            solved[sections[-1]] = True
-    exercises = [s for s in sections if s.startswith("Exercise ")]
-    expected = [f"Exercise {int(name[:2])}.{k} · " for k in range(1, len(exercises) + 1)]
-    assert exercises and all(s.startswith(e) for s, e in zip(exercises, expected, strict=True)), exercises
-    assert not [e for e in exercises if e not in solved], f"without a cell tagged 'solution': {exercises}"
-
-
+@of_every_notebook
 def test_it_starts_and_finishes_a_run(name):
-    calls = [ast.unparse(node) for node, _ in of_type(name, ast.Call)]
-    assert f"start_notebook('{name}', globals())" in calls and calls.count("run.finish()") == 1
+    calls = [ast.unparse(node) for node, _ in nodes(name, ast.Call)]
+    start = f"start_notebook('{name}', globals())"
+    assert start in calls or f"scimf.{start}" in calls
+    assert calls.count("run.finish()") == 1
 
 
-def test_figure_names_are_used_once(name):
-    def drawn(notebook):
-        calls = [node for node, _ in of_type(notebook, ast.Call) if ast.unparse(node.func) == "run.save_figure"]
-        return [ast.unparse(node.args[1]) for node in calls if len(node.args) > 1]
+def test_figure_names_are_used_once():
+    drawn = []
+    for name in notebook_names():
+        for node, _ in nodes(name, ast.Call):
+            if ast.unparse(node.func) == "run.save_figure" and len(node.args) > 1:
+                drawn.append(ast.unparse(node.args[1]))
+    twice = {figure for figure in drawn if drawn.count(figure) > 1}
+    assert not twice
 
-    elsewhere = [figure for other in notebook_names() if other != name for figure in drawn(other)]
-    assert len(set(drawn(name))) == len(drawn(name)) and not set(drawn(name)) & set(elsewhere)
+
+# --------------------------------------------------------------------------------------- the pair
 
 
+@of_every_notebook
 def test_pair_is_in_step(name):
     assert not pair_problems(name)
 
 
+@of_every_notebook
 def test_pair_is_fit_to_be_read(name):
-    path = paths.ROOT / "notebooks" / f"{name}.ipynb"
+    path = Source(name).path.with_suffix(".ipynb")
     if not path.is_file():
         pytest.skip("no pair yet: make notebooks")
     pair = json.loads(path.read_text(encoding="utf-8"))
     assert path.stat().st_size < MAX_BYTES
-    nb = read_source(name)
-    nb.metadata, nb.cells = pair["metadata"], [type(nb.cells[0])(cell) for cell in pair["cells"]]
-    assert not machine_paths(nb), "a path of the machine"
+    assert not machine_paths(pair), "a path of the machine"
     if "profile" in pair["metadata"]["scimf"]:
         assert any(cell.get("outputs") for cell in pair["cells"]), "published without outputs"

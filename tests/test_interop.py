@@ -1,16 +1,19 @@
-"""CellRank and scVelo read what we write. Both pin old relatives of our packages: make test-interop has their own."""
+"""CellRank and scVelo read what we write.
+
+Both pin old relatives of our packages: ``make test-interop`` has an environment of its own.
+"""
 
 import anndata as ad
 import numpy as np
 import pytest
 
 from scimf import fit, velocity
-from scimf.sde import SDEConfig
+from scimf.dynamics.config import SDEConfig
 
 
 @pytest.fixture
 def done(tiny, tmp_path):
-    """A file as notebook 0 leaves it, read again."""
+    """A file as notebook 10 leaves it, read again."""
     adata, split, space = tiny
     adata = adata.copy()
     velocity(fit(adata, split, space, config=SDEConfig(steps=5), progress=False), adata)
@@ -24,13 +27,17 @@ def test_cellrank_takes_the_velocity_as_it_is(done):
     import scanpy as sc
 
     sc.pp.neighbors(done, use_rep="X_scimf")
-    kernel = cellrank.kernels.VelocityKernel(done, attr="obsm", xkey="X_scimf", vkey="velocity_scimf")
+    kernel = cellrank.kernels.VelocityKernel(
+        done, attr="obsm", xkey="X_scimf", vkey="velocity_scimf"
+    )
     moves = kernel.compute_transition_matrix(show_progress_bar=False).transition_matrix
     assert moves.shape == (done.n_obs, done.n_obs)
     np.testing.assert_allclose(np.asarray(moves.sum(1)).ravel(), 1, rtol=1e-4)
     x, v = done.obsm["X_scimf"], done.obsm["velocity_scimf"]
     step = moves @ x - x  # where the chain takes each cell, against where we said it goes
-    agreement = (step * v).sum(1) / np.maximum(np.linalg.norm(step, axis=1) * np.linalg.norm(v, axis=1), 1e-9)
+    agreement = (step * v).sum(1) / np.maximum(
+        np.linalg.norm(step, axis=1) * np.linalg.norm(v, axis=1), 1e-9
+    )
     assert agreement.mean() > 0.2
 
 

@@ -1,0 +1,1 @@
+"""What the reports beside it share: boards, other methods, scores against a known truth."""

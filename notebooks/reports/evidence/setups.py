@@ -1,0 +1,98 @@
+"""Fit-and-predict problems: what of a data set may be seen, and which cells are to be predicted.
+
+Nothing is chosen on a held-out time. What can be chosen is chosen on problems *inside* the training
+times of a set-up: held-out cells are gone before such an inner problem starts.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scimf.data.space import Space, fit_space
+from scimf.data.split import Split, hold_out, only_neighbours
+from scimf.dynamics.fitted import Sampler
+
+from evidence.boards import Board
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+
+@dataclass(frozen=True)
+class Setup:
+    """One fit-and-predict problem: what may be seen, in coordinates fitted on training cells."""
+
+    board: str
+    adata: "AnnData"
+    split: Split
+    space: Space
+
+    @property
+    def problem(self) -> tuple["AnnData", Split, Space]:
+        """What every fit takes first."""
+        return self.adata, self.split, self.space
+
+    @property
+    def held_times(self) -> str:
+        """Held-out times as they stand in tables."""
+        return ",".join(f"{time:g}" for time in self.split.held_times)
+
+
+def setups(board: Board, adata: "AnnData") -> Iterator[Setup]:
+    """Yield the set-ups of a board, with coordinates from training cells only."""
+    for times in board.setups:
+        held_populations = []
+        if board.held_populations:
+            names = sorted(adata.obs["population"].cat.categories)
+            held_populations = names[-board.held_populations :]
+        split = hold_out(adata, times=times, populations=held_populations)
+        if board.protocol == "neighbours_only":
+            seen, split = only_neighbours(adata, split)
+        else:
+            seen = adata.copy()
+        yield Setup(board.name, seen, split, fit_space(seen, split, n_pcs=board.n_pcs))
+
+
+def inner_setup(setup: Setup, n_pcs: int) -> Setup | None:
+    """Return a problem inside the training cells of a set-up.
+
+    ``None`` where two times are all there is. Held-out cells are gone before anything starts. Of
+    the training times every second inner one is held out; in a forecast, the last one.
+    """
+    train = setup.adata[setup.split.train_mask(setup.adata)].copy()
+    times = setup.split.train_times
+    if len(times) < 3:
+        return None
+    is_forecast = min(setup.split.held_times, default=-np.inf) > times[-1]
+    split = hold_out(train, times=times[-1:] if is_forecast else times[1:-1:2])
+    return Setup(f"{setup.board}.inner", train, split, fit_space(train, split, n_pcs=n_pcs))
+
+
+def inner_neighbours(setup: Setup, n_pcs: int) -> Iterator[Setup]:
+    """Yield problems inside the training times of a set-up.
+
+    Each held-out inner time is to be predicted from its two neighbours.
+    """
+    inner = inner_setup(setup, n_pcs)
+    for time in inner.split.held_times:
+        seen, split = only_neighbours(inner.adata, hold_out(inner.adata, times=[time]))
+        space = fit_space(seen, split, n_pcs=n_pcs)
+        yield Setup(f"{inner.board}.{time:g}", seen, split, space)
+
+
+def predicted(model: Sampler, setup: Setup, *, seed: int = 0) -> "AnnData":
+    """Predicted cells at every held-out snapshot, as many as the snapshot before has."""
+    import anndata as ad
+
+    split = setup.split
+    trained = [p for p in sorted(model.starts.density) if p not in split.held_populations]
+    parts = []
+    if split.held_times:
+        parts.append(model.sample(split.held_times, populations=trained, seed=seed))
+    for population in split.held_populations:
+        first = model.starts.times(population)[0]
+        later = [time for time in split.times if time > first]
+        parts.append(model.sample(later, populations=[population], seed=seed))
+    keys = [str(k) for k in range(len(parts))]
+    return ad.concat(parts, index_unique="-", keys=keys, merge="same")

@@ -1,0 +1,1 @@
+"""What everything rests on: places, files, identity, processes, the training loop."""

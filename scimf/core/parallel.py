@@ -1,0 +1,88 @@
+"""Devices, threads, random states, and many small jobs side by side."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from tqdm.auto import tqdm
+
+MOST_WORKERS = 8  #: processes that are started where nobody says how many
+
+
+def resolve_device(device: str) -> torch.device:
+    """Return the device of a name; "auto" is a GPU where there is one, else the CPU."""
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(device)
+
+
+def default_workers(device: str = "cpu") -> int:
+    """How many processes: the number of cores, at most 8; one on a GPU."""
+    if resolve_device(device).type == "cuda":
+        return 1
+    return min(MOST_WORKERS, os.cpu_count() or 1)
+
+
+def is_watched(progress: bool) -> bool:
+    """Whether somebody may be watching; the notebook runner sets the variable, for short logs."""
+    return progress and not os.environ.get("SCIMF_UNATTENDED")
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Let torch compute in one thread for a while."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def seeded(seed: int, device: torch.device | None = None) -> Iterator[None]:
+    """Seed torch's own random state for a while; the caller finds it as it was."""
+    on_gpu = device is not None and device.type == "cuda"
+    with torch.random.fork_rng(devices=[device] if on_gpu else []):
+        torch.manual_seed(seed)
+        yield
+
+
+def side_by_side(
+    function: Callable,
+    jobs: Sequence[tuple],
+    *,
+    workers: int | None = None,
+    label: str = "",
+    progress: bool = False,
+) -> list[Any]:
+    """Call ``function(*job)`` for every job in processes of one thread each.
+
+    Small networks gain nothing from threads: two processes of one thread beat one of two.
+
+    Parameters
+    ----------
+    function, jobs
+        What is called, and its arguments.
+    workers
+        Processes; :func:`default_workers` if omitted. With one, everything happens here.
+    label, progress
+        Name of the progress bar, and whether there is one.
+
+    Returns
+    -------
+    list
+        The results in the order of the jobs.
+    """
+    from joblib import Parallel, delayed, parallel_config
+
+    n = min(workers or default_workers(), len(jobs))
+    hidden = not is_watched(progress)
+    if n <= 1:
+        with _one_thread():
+            return [function(*job) for job in tqdm(jobs, disable=hidden, desc=label)]
+    with parallel_config("loky", inner_max_num_threads=1):
+        results = Parallel(n_jobs=n, return_as="generator")(delayed(function)(*job) for job in jobs)
+        return list(tqdm(results, total=len(jobs), disable=hidden, desc=label))

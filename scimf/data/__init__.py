@@ -1,0 +1,1 @@
+"""From files to cells with times: the registry, readers, your own file, splits, coordinates."""

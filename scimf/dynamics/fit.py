@@ -1,0 +1,399 @@
+"""Fit an interacting neural SDE to snapshots: resumable, cached by the hash of its inputs."""
+
+from collections.abc import Iterable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from scimf.core.identity import identity
+from scimf.core.optimise import Checkpoint, Plan, Progress, optimise
+from scimf.core.parallel import default_workers, resolve_device, seeded, side_by_side
+from scimf.dynamics.config import SDEConfig
+from scimf.dynamics.fitted import FittedSDE
+from scimf.dynamics.integrate import Groups, roll_out
+from scimf.dynamics.losses import LOSSES, exact_plan
+from scimf.dynamics.model import InteractingSDE
+from scimf.dynamics.snapshots import Snapshots, Standardiser, TimeScale, pad
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+    from scimf.data.space import Space
+    from scimf.data.split import Split
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What a fit sees: clouds in network coordinates, densities, and the scale of time."""
+
+    clouds: dict[tuple[str, float], Tensor]  #: (population, real time) -> (cells, dim)
+    density: dict[str, float]
+    time_scale: TimeScale
+    standardiser: Standardiser
+
+    @classmethod
+    def of(cls, train: Snapshots, split: "Split", config: SDEConfig) -> "TrainingData":
+        """Turn training snapshots into what a fit with these settings sees."""
+        standardiser = Standardiser.of(train, rescale=config.rescale)
+        time_scale = TimeScale.of(split.times, split.train_times, config.time)
+        clouds = {key: standardiser.transform(x) for key, x in train.cells.items()}
+        return cls(clouds, train.density, time_scale, standardiser)
+
+    @property
+    def dim(self) -> int:
+        """Number of coordinates."""
+        return len(self.standardiser.centre)
+
+    def times_by_population(self) -> dict[str, list[float]]:
+        """Sorted real times at which each population was seen."""
+        found: dict[str, list[float]] = {}
+        for population, time in sorted(self.clouds):
+            found.setdefault(population, []).append(time)
+        return found
+
+
+@dataclass
+class Batch:
+    """What one step sees: starts, the intervals to cross, and the observed clouds to meet."""
+
+    start: Tensor  # (groups, cells, dim)
+    groups: Groups
+    gaps: Tensor  # (intervals, groups), model time
+    targets: list[tuple[Tensor, Tensor, Tensor]]  # per interval: rows, (rows, m, dim), (rows, m)
+
+    @classmethod
+    def draw(
+        cls, data: TrainingData, config: SDEConfig, generator: torch.Generator, device: torch.device
+    ) -> "Batch":
+        """Draw intervals from their own snapshots, or whole roll-outs from the first."""
+        ways = _ways(data, config)
+        if config.batch_groups is not None and len(ways) > config.batch_groups:
+            chosen = torch.randperm(len(ways), generator=generator)[: config.batch_groups]
+            ways = [ways[i] for i in chosen]
+
+        starts = []
+        for population, times in ways:
+            cloud = data.clouds[population, times[0]]
+            starts.append(_drawn(cloud, config.batch_cells, generator))
+        start, mask = pad(starts)
+        grids, meetings = _grids(ways, data.time_scale, config.start)
+        targets = []
+        for meeting in meetings:
+            clouds = [data.clouds[ways[g][0], time] for g, time in meeting]
+            if config.target_cells is not None or config.loss == "debiased_ot":
+                # The halves of the debiased loss need a random order.
+                clouds = [_drawn(cloud, config.target_cells, generator) for cloud in clouds]
+            observed, observed_mask = pad(clouds)
+            rows = torch.tensor([g for g, _ in meeting])
+            targets.append((rows, observed.to(device), observed_mask.to(device)))
+
+        begin = torch.tensor([grid[0] for grid in grids], device=device)
+        groups = Groups(
+            mask=mask.to(device),
+            density=torch.tensor([data.density[p] for p, _ in ways], device=device),
+            start_time=begin if config.stages else None,
+        )
+        gaps = torch.tensor(grids).diff(dim=1).T.to(device)
+        return cls(start.to(device), groups, gaps, targets)
+
+
+#: A population and the real times that it is to be carried through.
+Way = tuple[str, tuple[float, ...]]
+
+
+def _ways(data: TrainingData, config: SDEConfig) -> list[Way]:
+    found = []
+    for population, times in data.times_by_population().items():
+        if config.start == "segment":
+            for pair in zip(times[:-1], times[1:], strict=True):
+                found.append((population, pair))
+        elif len(times) > 1:
+            found.append((population, tuple(times)))
+    return found
+
+
+def _grids(
+    ways: list[Way], time_scale: TimeScale, start: str
+) -> tuple[list[tuple[float, ...]], list[list[tuple[int, float]]]]:
+    """Model times of each group, and for each interval which groups meet which real time."""
+    if start == "segment":
+        grids = [tuple(time_scale(t) for t in times) for _, times in ways]
+        return grids, [[(g, times[1]) for g, (_, times) in enumerate(ways)]]
+    every = sorted({t for _, times in ways for t in times})
+    if any(times[0] != every[0] for _, times in ways):
+        needed = "all populations to begin at the same time"
+        raise ValueError(f'start="t0" needs {needed}; use start="segment"')
+    grid = tuple(time_scale(t) for t in every)
+    meetings = []
+    for time in every[1:]:
+        meetings.append([(g, time) for g, (_, times) in enumerate(ways) if time in times[1:]])
+    return [grid] * len(ways), meetings
+
+
+def _drawn(cloud: Tensor, n: int | None, generator: torch.Generator) -> Tensor:
+    order = torch.randperm(len(cloud), generator=generator)
+    return cloud[order] if n is None else cloud[order[:n]]
+
+
+# ------------------------------------------------------------------------------------------- the
+# losses
+
+
+def batch_loss(
+    sde: InteractingSDE, batch: Batch, config: SDEConfig, generator: torch.Generator
+) -> dict[str, Tensor]:
+    """Loss terms of one batch, before they are weighed.
+
+    ``data``: mean distance over groups and times; ``kinetic``: mean kinetic energy per unit of
+    model time; ``interaction``: mean squared interaction drift of the start cells, there only if
+    weighed.
+    """
+    mask = batch.groups.mask
+    states, energy = roll_out(
+        sde, batch.start, batch.gaps, dt=config.dt, groups=batch.groups, generator=generator
+    )
+    distance = LOSSES[config.loss]
+    values = []
+    for state, (rows, observed, observed_mask) in zip(states, batch.targets, strict=True):
+        values.append(distance(state[rows], observed, mask[rows], observed_mask))
+    elapsed = batch.gaps.sum(0)  # (groups,)
+    kinetic = ((energy[-1] * mask).sum(1) / mask.sum(1) / elapsed).mean()
+    terms = {"data": torch.cat(values).mean(), "kinetic": kinetic}
+    if config.interaction_weight:
+        drift = sde.interaction_drift(batch.start, mask, batch.groups.density)
+        terms["interaction"] = (drift.square().sum(-1) * mask).sum() / mask.sum()
+    return terms
+
+
+def _flow_matching_loss(
+    sde: InteractingSDE, batch: Batch, generator: torch.Generator
+) -> dict[str, Tensor]:
+    r"""Warm start: regress the drift on straight lines between cells that exact transport pairs.
+
+    :math:`E\,\|f(x_u) - (y - x) / \Delta t\|^2` at :math:`x_u = x + u (y - x)`, u uniform (Tong et
+    al. 2024, arXiv:2302.00482, OT-CFM), here with the autonomous drift of the whole population at
+    :math:`x_u`.
+    """
+    ((_, observed, observed_mask),) = batch.targets
+    mask = batch.groups.mask
+    partner = batch.start.clone()
+    for g in range(len(partner)):
+        x = batch.start[g][mask[g]]
+        y = observed[g][observed_mask[g]]
+        partner[g, mask[g]] = y[exact_plan(x, y).argmax(1)]
+    u = torch.rand(len(partner), 1, 1, generator=generator, device=partner.device)
+    path = partner - batch.start
+    time = batch.groups.start_time
+    if time is not None:
+        time = time + u[:, 0, 0] * batch.gaps[0]
+    drift = sde.drift(batch.start + u * path, mask, batch.groups.density, time=time)
+    error = drift - path / batch.gaps[0][:, None, None]
+    squared = (error.square().mean(-1) * mask).sum() / mask.sum()
+    return {"data": squared, "kinetic": torch.zeros_like(squared)}
+
+
+# ---------------------------------------------------------------------------------------------- the
+# fit
+
+
+def fit(
+    adata: "AnnData",
+    split: "Split",
+    space: "Space | None" = None,
+    *,
+    config: SDEConfig | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    cache: Path | str | None = None,
+    progress: Progress = True,
+) -> FittedSDE:
+    """Fit the model to the training cells of ``split``; held-out cells are never touched.
+
+    Parameters
+    ----------
+    adata, split, space
+        Data with ``obsm["X_scimf"]``, the split, and the space that made the coordinates (kept for
+        going back to genes).
+    config
+        Settings; the recommended ones if omitted.
+    seed
+        Seeds weights, batches, noise and dropout; the caller's own random state stays as it is.
+    device
+        "auto" (a GPU when there is one), "cpu" or "cuda".
+    cache
+        Folder for checkpoints. The file name is the hash of data, settings, seed and the code that
+        trains, so the same fit is read instead of repeated, and an interrupted one continues where
+        its last checkpoint is.
+    progress
+        Show step, loss terms and time left; or what to call as ``progress(step, terms)`` instead.
+
+    Raises
+    ------
+    FloatingPointError
+        As soon as a loss term or gradient is not finite; names the step and the term.
+    ValueError
+        If the space was fitted with another split, if no population offers an interval between two
+        training times, or if a cache file is damaged or of another fit.
+    """
+    config = config or SDEConfig()
+    _refuse_other_split(space, split)
+    train = Snapshots.of(adata, split.train_mask(adata))
+    if not any(len(train.times(p)) > 1 for p in train.density):
+        raise ValueError("no population has two training times; nothing to learn from")
+    data = TrainingData.of(train, split, config)
+    checkpoint = None if cache is None else _checkpoint(Path(cache), data, config, seed)
+    sde, history = _train(data, config, seed, resolve_device(device), checkpoint, progress)
+    starts = Snapshots.to_start_from(adata, split)
+    return FittedSDE(sde, config, data.standardiser, data.time_scale, starts, space, seed, history)
+
+
+def _refuse_other_split(space: "Space | None", split: "Split") -> None:
+    fitted_on = getattr(space, "split", None)
+    if fitted_on is not None and fitted_on != split:
+        raise ValueError(
+            f"space: was fitted with another split ({fitted_on}), expected {split}; "
+            "its components may have seen cells that are held out here"
+        )
+
+
+def _checkpoint(cache: Path, data: TrainingData, config: SDEConfig, seed: int) -> Checkpoint:
+    """Where a fit is kept: named by everything that decides what it gives."""
+    keys = sorted(data.clouds)
+    settings = {
+        "config": config.to_dict(),
+        "seed": seed,
+        "snapshots": keys,
+        "density": data.density,
+        "time_scale": data.time_scale,
+    }
+    arrays = [data.clouds[key].numpy() for key in keys]
+    name = identity(_train, settings=settings, arrays=arrays)
+    return Checkpoint(cache / f"{name}.pt", name, {"config": config.to_dict(), "seed": seed})
+
+
+def _train(
+    data: TrainingData,
+    config: SDEConfig,
+    seed: int,
+    device: torch.device,
+    checkpoint: Checkpoint | None,
+    progress: Progress,
+) -> tuple[InteractingSDE, dict[str, list[float]]]:
+    with seeded(seed):
+        sde = InteractingSDE(data.dim, config).to(device)
+    interacting = set(sde.interaction.parameters())
+    intrinsic = [weight for weight in sde.parameters() if weight not in interacting]
+    decayed = [weight for weight in sde.parameters() if weight in interacting]
+    groups = [
+        {"params": intrinsic, "weight_decay": 0.0},
+        {"params": decayed, "weight_decay": config.interaction_decay},
+    ]
+
+    def losses(step: int) -> dict[str, Tensor]:
+        draws, noise = _generators(seed, step, device)
+        dropout = seeded(seed * 1_000_003 + step, device) if config.dropout else nullcontext()
+        with dropout:
+            batch = Batch.draw(data, config, draws, device)
+            if step < config.warm_steps:
+                return _flow_matching_loss(sde, batch, noise)
+            return batch_loss(sde, batch, config, noise)
+
+    label = f"{config.interaction}, seed {seed}"
+    history = optimise(
+        sde,
+        losses,
+        training_plan(config),
+        groups=groups,
+        checkpoint=checkpoint,
+        progress=progress,
+        label=label,
+    )
+    return sde, history
+
+
+def training_plan(config: SDEConfig) -> Plan:
+    """Return how the optimiser steps under these settings."""
+    return Plan(
+        steps=config.steps,
+        lr=config.lr,
+        schedule="step" if config.schedule == "step" else "cosine_to_zero",
+        betas=(0.9, 0.999),
+        clip=config.clip,
+        average=config.average,
+        average_from_start=True,
+        weights={
+            "data": config.data_weight,
+            "kinetic": config.kinetic_weight,
+            "interaction": config.interaction_weight,
+        },
+        advice=f" or dt (now {config.dt})",
+    )
+
+
+def _generators(
+    seed: int, step: int, device: torch.device
+) -> tuple[torch.Generator, torch.Generator]:
+    """Make the generators of one step: of what is drawn (on the CPU), and of the noise."""
+    state = np.random.SeedSequence([seed, step]).generate_state(2, np.uint64)
+    draws = torch.Generator().manual_seed(int(state[0] >> 1))
+    noise = torch.Generator(device).manual_seed(int(state[1] >> 1))
+    return draws, noise
+
+
+def fit_many(
+    adata: "AnnData",
+    split: "Split",
+    space: "Space | None" = None,
+    *,
+    configs: dict[str, SDEConfig],
+    seeds: Iterable[int],
+    cache: Path | str,
+    device: str = "auto",
+    workers: int | None = None,
+) -> dict[tuple[str, int], FittedSDE]:
+    """Fit every configuration with every seed, side by side; finished fits are read.
+
+    Parameters
+    ----------
+    adata, split, space, cache, device
+        As in :func:`fit`.
+    configs, seeds
+        Settings by name, and training seeds.
+    workers
+        Processes of one thread each; the number of cores, at most 8, if omitted, and 1 on a GPU.
+
+    Returns
+    -------
+    dict
+        ``(name, seed) -> FittedSDE``.
+    """
+    _refuse_other_split(space, split)
+    cache = Path(cache)
+    train = Snapshots.of(adata, split.train_mask(adata))
+    slim = adata[:, :0].copy() if adata.n_vars else adata  # workers need coordinates, not genes
+    names = [(name, seed) for seed in seeds for name in configs]
+    missing = []
+    for name, seed in names:
+        config = configs[name]
+        data = TrainingData.of(train, split, config)
+        if not _checkpoint(cache, data, config, seed).is_finished():
+            missing.append((slim, split, config, seed, device, cache))
+    if missing:
+        workers = workers or default_workers(device)
+        side_by_side(_fit_quietly, missing, workers=workers, label="fits", progress=True)
+    found = {}
+    for name, seed in names:
+        options = {"seed": seed, "device": device, "cache": cache, "progress": False}
+        found[name, seed] = fit(adata, split, space, config=configs[name], **options)
+    return found
+
+
+def _fit_quietly(
+    adata: "AnnData", split: "Split", config: SDEConfig, seed: int, device: str, cache: Path
+) -> None:
+    fit(adata, split, config=config, seed=seed, device=device, cache=cache, progress=False)

@@ -1,0 +1,267 @@
+"""A fitted model and what it is asked: populations at other times, the drift of observed cells."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, Self
+
+import numpy as np
+import torch
+
+from scimf.core.checkpoints import write_checkpoint
+from scimf.core.parallel import seeded
+from scimf.dynamics.config import SDEConfig
+from scimf.dynamics.integrate import Groups, roll_out
+from scimf.dynamics.model import InteractingSDE
+from scimf.dynamics.snapshots import KEY, Snapshots, Standardiser, TimeScale, contexts
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+    from scimf.data.space import Space
+
+#: What a simulated cell is labelled with: time, population, start_time, start_cell.
+Label = tuple[float, str, float, str]
+
+
+class Sampler(Protocol):
+    """Everything that predicts populations: fitted, two-sided, and other methods."""
+
+    @property
+    def starts(self) -> Snapshots:
+        """Snapshots that predictions may start from."""
+
+    def sample(
+        self,
+        times: Iterable[float],
+        *,
+        n: int | None = None,
+        populations: Iterable[str] | None = None,
+        seed: int = 0,
+    ) -> "AnnData":
+        """Predicted cells at real times."""
+
+
+@dataclass
+class FittedSDE:
+    """A fitted model with what is needed to use it.
+
+    Attributes
+    ----------
+    sde, config
+        The network and its settings.
+    standardiser, time_scale
+        Ways between the data's coordinates and times and those of the network.
+    starts
+        Snapshots that simulations may start from.
+    space
+        The way back to genes, where there is one.
+    seed, history
+        Of the training; the terms of the loss at every step.
+    """
+
+    sde: InteractingSDE
+    config: SDEConfig
+    standardiser: Standardiser
+    time_scale: TimeScale
+    starts: Snapshots
+    space: "Space | None"
+    seed: int
+    history: dict[str, list[float]] = field(repr=False)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.sde.parameters()).device
+
+    @torch.no_grad()
+    def sample(
+        self,
+        times: Iterable[float],
+        *,
+        n: int | None = None,
+        start: str = "previous",
+        populations: Iterable[str] | None = None,
+        seed: int = 0,
+        max_context: int = 2000,
+    ) -> "AnnData":
+        """Simulate populations to the given real times.
+
+        Parameters
+        ----------
+        times
+            Real times, each later than the first snapshot.
+        n
+            Cells per population and time; as many as the start has if omitted. More than the start
+            has are made of repeated simulations with fresh noise.
+        start
+            "previous": each time from the latest observed snapshot before it; "t0": from the first.
+        populations
+            All by default.
+        seed
+            Noise and choice of start cells.
+        max_context
+            At most so many cells are simulated together.
+
+        Returns
+        -------
+        AnnData
+            ``X`` in gene space (or the coordinates themselves if there are no genes),
+            ``obsm["X_scimf"]``, ``obs``: time, population, start_time, start_cell (the observed
+            cell each simulated one began as).
+        """
+        if start not in ("previous", "t0"):
+            raise ValueError(f'start: expected "previous" or "t0", got {start!r}')
+        known = sorted(self.starts.density)
+        names = known if populations is None else [str(p) for p in populations]
+        if unknown := sorted(set(names) - set(known)):
+            raise ValueError(f"populations: unknown {unknown}, known {known}")
+        times = list(times)
+        generator = torch.Generator(self.device).manual_seed(seed)
+        rng = np.random.default_rng(seed)
+        blocks: list[np.ndarray] = []
+        labels: list[Label] = []
+        for p in names:
+            for time in times:
+                before = [t for t in self.starts.times(p) if t < time]
+                if not before:
+                    first = self.starts.times(p)[0]
+                    reason = f"population {p!r} has no earlier snapshot (first: {first})"
+                    raise ValueError(f"time {time}: {reason}")
+                origin = before[-1] if start == "previous" else before[0]
+                size = min(len(self.starts.cells[p, origin]), max_context)
+                wanted = size if n is None else n
+                chosen = _rounds(len(self.starts.cells[p, origin]), size, wanted, rng)
+                cells = [self._simulate(p, origin, time, rows, generator) for rows in chosen]
+                blocks.append(np.concatenate(cells)[:wanted])
+                for i in np.concatenate(chosen)[:wanted]:
+                    labels.append((float(time), p, origin, self.starts.names[p, origin][i]))
+        return self.package(np.concatenate(blocks), labels)
+
+    def _simulate(
+        self,
+        population: str,
+        origin: float,
+        time: float,
+        rows: np.ndarray,
+        generator: torch.Generator,
+    ) -> np.ndarray:
+        """Simulate some cells of one snapshot together to a time, (cells, dim)."""
+        begin = self.time_scale(origin)
+        cloud = self.starts.cells[population, origin]
+        x = self.standardiser.transform(cloud[rows])[None].to(self.device)
+        groups = Groups(
+            density=torch.tensor([self.starts.density[population]], device=self.device),
+            start_time=torch.tensor([begin], device=self.device) if self.config.stages else None,
+        )
+        gaps = torch.tensor([[self.time_scale(time) - begin]], device=self.device)
+        states, _ = roll_out(
+            self.sde, x, gaps, dt=self.config.dt, groups=groups, generator=generator
+        )
+        return self.standardiser.inverse(states[-1, 0])
+
+    def package(self, cells: np.ndarray, labels: list[Label]) -> "AnnData":
+        """Cells (cells, dim) and their labels as :meth:`sample` returns them."""
+        import anndata as ad
+        import pandas as pd
+
+        obs = pd.DataFrame(labels, columns=["time", "population", "start_time", "start_cell"])
+        obs.index = [f"simulated{i}" for i in range(len(obs))]
+        obs["population"] = obs["population"].astype("category")
+        if self.space is None:
+            x = cells
+            names = [f"x{k + 1}" for k in range(cells.shape[1])]
+        else:
+            x = self.space.decode(cells)
+            names = list(self.space.names)
+        adata = ad.AnnData(np.asarray(x, np.float32), obs=obs, var=pd.DataFrame(index=names))
+        adata.obsm[KEY] = cells.astype(np.float32)
+        config = json.dumps(self.config.to_dict())
+        adata.uns["scimf"] = {"name": "simulated", "config": config, "seed": self.seed}
+        return adata
+
+    @torch.no_grad()
+    def drift(
+        self, adata: "AnnData", *, sender_weight: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Drift of observed cells, each in the context of its whole snapshot and population.
+
+        Parameters
+        ----------
+        adata
+            Data with ``obsm["X_scimf"]``.
+        sender_weight
+            Optional (cells,): how much each cell counts as a sender, 0 for silence; the normaliser
+            is kept.
+
+        Returns
+        -------
+        intrinsic, interaction
+            (cells, dim), data coordinates per unit of **real** time.
+        """
+        coordinates = np.asarray(adata.obsm[KEY])
+        time = adata.obs["time"].to_numpy(float)
+        intrinsic = np.zeros_like(coordinates)
+        interaction = np.zeros_like(coordinates)
+        for rows, density in contexts(adata):
+            x = self.standardiser.transform(coordinates[rows])[None].to(self.device)
+            options = {"device": self.device, "dtype": x.dtype}
+            weight = None
+            if sender_weight is not None:
+                weight = torch.as_tensor(sender_weight[rows], **options)[None]
+            now = float(time[rows[0]])
+            rate = self.time_scale.rate(now) * self.standardiser.scale
+            model_time = torch.tensor([self.time_scale(now)], **options)
+            alone = self.sde.intrinsic_drift(x, model_time)
+            intrinsic[rows] = alone[0].cpu().numpy() * rate
+            dense = torch.tensor([density], **options)
+            message = self.sde.interaction_drift(x, density=dense, sender_weight=weight)
+            interaction[rows] = message[0].cpu().numpy() * rate
+        return intrinsic, interaction
+
+    def save(self, path: Path | str) -> None:
+        """Write everything to a file for :func:`scimf.load_model`; an old one is replaced."""
+        write_checkpoint(Path(path), {"kind": "sde", **self.to_dict()})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, tensors and arrays."""
+        return {
+            "config": self.config.to_dict(),
+            "weights": self.sde.state_dict(),
+            "standardiser": asdict(self.standardiser),
+            "time_scale": asdict(self.time_scale),
+            "starts": asdict(self.starts),
+            "space": None if self.space is None else self.space.to_dict(),
+            "seed": self.seed,
+            "history": self.history,
+        }
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any], space: "Space | None" = None) -> Self:
+        """Inverse of :meth:`to_dict`, on the CPU; tensors may stand for arrays."""
+        config = SDEConfig.from_dict(values["config"])
+        centre = np.asarray(values["standardiser"]["centre"])
+        standardiser = Standardiser(centre, values["standardiser"]["scale"])
+        starts = values["starts"]
+        cells = {key: np.asarray(x) for key, x in starts["cells"].items()}
+        names = {key: np.asarray(texts) for key, texts in starts["names"].items()}
+        with seeded(0):  # the weights are replaced, the caller's random state is not
+            sde = InteractingSDE(len(centre), config)
+        sde.load_state_dict(values["weights"])
+        return cls(
+            sde.eval(),
+            config,
+            standardiser,
+            TimeScale(**values["time_scale"]),
+            Snapshots(cells, names, starts["density"]),
+            space,
+            values["seed"],
+            values["history"],
+        )
+
+
+def _rounds(n_cells: int, size: int, wanted: int, rng: np.random.Generator) -> list[np.ndarray]:
+    """Draw ``size`` of ``n_cells`` cells again and again until there are as many as wanted."""
+    rounds = max(1, -(-wanted // size)) if wanted else 0
+    return [rng.permutation(n_cells)[:size] for _ in range(rounds)]

@@ -1,0 +1,220 @@
+r"""The interacting neural SDE.
+
+For the cells :math:`x_1, \dots, x_N` of one population with law :math:`\mu` and relative density
+:math:`s`,
+
+.. math:: \mathrm{d}x_i = \bigl[f_\text{intrinsic}(x_i)
+          + f_\text{interaction}(x_i, \mu, s)\bigr]\,\mathrm{d}t + \sigma(x_i)\,\mathrm{d}W_i .
+
+Shapes: several populations are one batch, ``x`` (groups, cells, dim) with ``mask`` (groups, cells)
+that is ``False`` on padding and ``density`` (groups,). Cells receive from their own group only, and
+never from themselves. Derived in notebook 02.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from scimf.dynamics.config import DIFFUSIONS, SDEConfig
+from scimf.dynamics.interactions import (
+    AdditiveInteraction,
+    CellAttention,
+    OccupancyInteraction,
+    mlp,
+)
+
+ROUNDING = 1e-4  #: of model times that are sums of steps
+
+
+class IntrinsicDrift(nn.Module):
+    r"""What a cell does by itself. (…, dim) -> (…, dim).
+
+    ``"free"``: an MLP of its state. ``"relaxing"``: that minus :math:`\gamma \odot x`, rates
+    learned from zero: what is no longer made decays. ``"potential"``: :math:`-\nabla \Psi(x)` of an
+    MLP with one output, the drift of the potential-gradient family (PRESCIENT, Yeo et al. 2021;
+    PI-SDE). With ``stages`` the network is told, one-hot, between which of these model times it is:
+    whatever all populations do alike at one time then is intrinsic drift.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        hidden: Sequence[int] = (256, 256),
+        activation: str = "leaky_relu",
+        kind: str = "free",
+        stages: Sequence[float] = (),
+    ) -> None:
+        super().__init__()
+        self.kind = kind
+        times = torch.tensor(stages, dtype=torch.float32)
+        self.register_buffer("stages", times, persistent=False)  # they are in the settings
+        n_out = 1 if kind == "potential" else dim
+        self.net = mlp([_n_inputs(dim, stages), *hidden, n_out], activation)
+        self.rate = nn.Parameter(torch.zeros(dim)) if kind == "relaxing" else None
+
+    def forward(self, x: Tensor, time: Tensor | None = None) -> Tensor:
+        """Drift of each cell; ``time`` (groups,), the model time, is needed with ``stages``."""
+        stage = self._stage(x, time)
+        if self.kind == "potential":
+            return self._minus_gradient(x, stage)
+        drift = self.net(torch.cat([x, *stage], -1))
+        return drift if self.rate is None else drift - self.rate * x
+
+    def _stage(self, x: Tensor, time: Tensor | None) -> list[Tensor]:
+        """Return the stage of each cell, one-hot, as a list of no or one tensor."""
+        if not len(self.stages):
+            return []
+        if time is None:
+            changes = "this intrinsic drift changes with time (SDEConfig.stages)"
+            raise ValueError(f"{changes}: pass the model time of each group")
+        stage = torch.bucketize(time.to(self.stages) + ROUNDING, self.stages, right=True)
+        one_hot = F.one_hot(stage, len(self.stages) + 1).to(x)
+        return [one_hot[:, None].expand(*x.shape[:-1], -1)]
+
+    def _minus_gradient(self, x: Tensor, stage: list[Tensor]) -> Tensor:
+        keep = torch.is_grad_enabled()
+        with torch.enable_grad():
+            x = x if x.requires_grad else x.detach().requires_grad_()
+            potential = self.net(torch.cat([x, *stage], -1)).sum()
+            return -torch.autograd.grad(potential, x, create_graph=keep)[0]
+
+
+def _n_inputs(dim: int, stages: Sequence[float]) -> int:
+    return dim + (len(stages) + 1 if len(stages) else 0)
+
+
+class Diffusion(nn.Module):
+    """Diagonal noise, (…, dim) -> (…, dim).
+
+    Constant, learned per dimension, learned from the state, or none.
+    """
+
+    def __init__(self, dim: int, kind: str = "constant", sigma: float = 0.1) -> None:
+        super().__init__()
+        if kind not in DIFFUSIONS:
+            raise ValueError(f"Diffusion: expected one of {DIFFUSIONS}, got {kind!r}")
+        self.kind = kind
+        log_sigma = torch.full((dim,), float(sigma)).log()
+        if kind == "per_dimension":
+            self.log_sigma = nn.Parameter(log_sigma)
+        else:
+            self.register_buffer("log_sigma", log_sigma)
+        if kind == "state":
+            self.net = mlp([dim, 32, dim], "silu")
+            nn.init.zeros_(self.net[-1].weight)  # starts as the constant
+            nn.init.zeros_(self.net[-1].bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Noise amplitude per square root of model time."""
+        if self.kind == "none":
+            return torch.zeros_like(x)
+        log_sigma = self.log_sigma
+        if self.kind == "state":
+            log_sigma = log_sigma + self.net(x).clamp(-5, 5)
+        return log_sigma.exp().expand_as(x)
+
+
+class InteractingSDE(nn.Module):
+    """Intrinsic drift + interaction drift + diffusion, in model units.
+
+    See ``SDEConfig.rescale`` and ``SDEConfig.time`` for the units.
+    """
+
+    def __init__(self, dim: int, config: SDEConfig) -> None:
+        super().__init__()
+        self.dim = dim
+        self.centred = config.centred
+        self.intrinsic = IntrinsicDrift(
+            dim, config.hidden, config.activation, config.drift, config.stages
+        )
+        self.interaction = nn.ModuleList(_interaction_blocks(dim, config))
+        self.diffusion = Diffusion(dim, config.diffusion, config.sigma)
+
+    def intrinsic_drift(self, x: Tensor, time: Tensor | None = None) -> Tensor:
+        """Return what each cell does by itself, (groups, cells, dim).
+
+        ``time`` (groups,) as in :class:`IntrinsicDrift`. If ``centred``, the network has learned
+        the drift of a cell in the average population; what it receives there is taken off.
+        """
+        drift = self.intrinsic(x, time)
+        return drift - self.interaction[0].usual_message(x) if self.centred else drift
+
+    def interaction_drift(
+        self,
+        x: Tensor,
+        mask: Tensor | None = None,
+        density: Tensor | None = None,
+        sender_weight: Tensor | None = None,
+        context: Tensor | None = None,
+    ) -> Tensor:
+        """Return what each cell receives from others, (groups, cells, dim); zero if "none".
+
+        Arguments as in :mod:`scimf.dynamics.interactions`.
+        """
+        if not self.interaction:
+            return torch.zeros_like(x)
+        for block in self.interaction:  # published: block l + 1 sees only the message of block l
+            x = block(x, mask, density, sender_weight, context)
+        return x
+
+    def drift(
+        self,
+        x: Tensor,
+        mask: Tensor | None = None,
+        density: Tensor | None = None,
+        sender_weight: Tensor | None = None,
+        context: Tensor | None = None,
+        time: Tensor | None = None,
+    ) -> Tensor:
+        """Intrinsic plus interaction part, (groups, cells, dim)."""
+        if self.centred:
+            message = self.interaction[0](x, mask, density, sender_weight, context, centred=True)
+            return self.intrinsic(x, time) + message
+        message = self.interaction_drift(x, mask, density, sender_weight, context)
+        return self.intrinsic_drift(x, time) + message
+
+
+def _interaction_blocks(dim: int, config: SDEConfig) -> list[nn.Module]:
+    hidden = config.hidden_interaction
+    if config.interaction == "attention":
+        return [CellAttention(dim, config.heads, config.dropout) for _ in range(config.layers)]
+    if config.interaction == "additive":
+        return [AdditiveInteraction(dim, config.rank, hidden, config.activation)]
+    if config.interaction == "occupancy":
+        return [OccupancyInteraction(dim, config.heads, hidden, config.activation)]
+    return []
+
+
+def n_parameters(module: nn.Module) -> int:
+    """Trainable parameters."""
+    return sum(p.numel() for p in module.parameters() if p.requires_grad)
+
+
+def matched_config(dim: int, config: SDEConfig) -> SDEConfig:
+    """Return settings without interaction, the intrinsic drift widened to as many parameters (1 %).
+
+    Raises
+    ------
+    ValueError
+        If no width comes that near.
+    """
+    target = n_parameters(InteractingSDE(dim, config))
+    depth = len(config.hidden)
+
+    def count(width: int) -> int:
+        sizes = [_n_inputs(dim, config.stages), *[width] * depth, dim]
+        n = dim if config.drift == "relaxing" else 0
+        for n_in, n_out in zip(sizes[:-1], sizes[1:], strict=True):
+            n += (n_in + 1) * n_out
+        return n
+
+    width = min(range(1, target), key=lambda w: abs(count(w) - target))
+    changes = {"interaction": "none", "hidden": [width] * depth, "centred": False}
+    matched = SDEConfig.from_dict(config.to_dict() | changes)
+    found = n_parameters(InteractingSDE(dim, matched))
+    if abs(found - target) > 0.01 * target:
+        near = f"no width gives {target} parameters within 1 % (nearest: {found})"
+        raise ValueError(f"{near}; add a hidden layer")
+    return matched

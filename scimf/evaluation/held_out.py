@@ -1,0 +1,331 @@
+"""Held-out evaluation: every score beside its noise floor and its trivial baselines.
+
+Protocol of one row: for a held-out snapshot with M cells, ``n = min(n, M // 2)`` real cells are
+drawn as the truth. The *floor* is another, disjoint draw of n real cells; every prediction is
+scored with n cells against the same truth. This is repeated ``draws`` times, so that no cell is
+left out by chance. W1 and W2, which shrink with n, may be compared within a row, and the floor
+is what a perfect prediction scores.
+
+What may be seen is decided by what is handed over: the two neighbours of the held-out time alone
+(:func:`scimf.data.split.only_neighbours`), or all other times. The two are never mixed.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy.spatial.distance import pdist
+
+from scimf.core.config import Config
+from scimf.core.parallel import side_by_side
+from scimf.dynamics.snapshots import Snapshots
+from scimf.evaluation import distances
+from scimf.evaluation.baselines import BASELINES, Cloud, resample
+from scimf.evaluation.predictions import Clouds, Key, Name, predicted_clouds
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+    from scimf.data.space import Space
+    from scimf.data.split import Split
+
+METRICS = ("w1", "w2", "energy_distance", "centred_energy", "cost_of_mean", "mmd2")
+GENE_METRICS = ("gene_mean_error", "gene_variance_error", "gene_sinkhorn")
+BANDWIDTH_CELLS = 1000  #: training cells whose median distance is the bandwidth of ``mmd2``
+
+#: A score: method, training seed or None, metric, value, cells on either side.
+Score = tuple[str, int | None, str, float, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scoring(Config):
+    """How predictions are scored.
+
+    Attributes
+    ----------
+    n
+        Largest number of cells on either side.
+    draws, seed
+        Random draws of the cells that are averaged, and their seed.
+    metrics
+        Some of :data:`METRICS`; exact transport is what takes the time.
+    """
+
+    n: int = 1000
+    draws: int = 5
+    seed: int = 0
+    metrics: tuple[str, ...] = METRICS
+
+    def __post_init__(self) -> None:
+        """Refuse metrics that do not exist."""
+        if unknown := set(self.metrics) - set(METRICS):
+            raise ValueError(f"Scoring.metrics: unknown {sorted(unknown)}, known {METRICS}")
+        object.__setattr__(self, "metrics", tuple(self.metrics))
+
+
+def evaluate(
+    samples: "AnnData | np.ndarray | Mapping[str | tuple[str, int], AnnData | np.ndarray]",
+    adata: "AnnData",
+    split: "Split",
+    space: "Space | None" = None,
+    *,
+    scoring: Scoring | None = None,
+    baselines: Mapping[str, Callable[..., Cloud]] = BASELINES,
+    per_draw: bool = False,
+    workers: int = 1,
+) -> pd.DataFrame:
+    """Score predicted cells at every held-out snapshot that they cover.
+
+    Parameters
+    ----------
+    samples
+        Predicted cells with ``obs["time"]`` (and ``obs["population"]`` where there are several)
+        and ``obsm["X_scimf"]``; an array (cells, dim) if exactly one snapshot is held out; or
+        several of these by name, or by method and training seed: ``{("scimf", 0): cells}``.
+    adata, split
+        The data with ``obsm["X_scimf"]``, and what was held out: baselines may use all the rest.
+    space
+        Encodes samples that have genes but no ``obsm["X_scimf"]`` (as for training cells: counts
+        or log-normalised, like the data), and adds metrics in gene space where it knows genes.
+    scoring
+        How many cells are compared how often, and by which metrics.
+    baselines
+        Predictions without a model, by name.
+    per_draw, workers
+        Keep draws, whose cells all methods share, apart in a column ``draw``; processes that score
+        them side by side.
+
+    Returns
+    -------
+    DataFrame
+        ``population, time, kind ("time" or "population": why it was held out), method, seed (if a
+        sample was named by it), metric, value, n``. Methods: "floor", "floor_stratified" (equally
+        many cells of every type on both sides), baselines where they are defined, samples.
+
+    Raises
+    ------
+    ValueError
+        Before anything is computed: if samples lack genes or coordinates, have another dimension,
+        hold NaN, or name a time or population that was not held out.
+    """
+    scoring = scoring or Scoring()
+    truth = Snapshots.of(adata, split.held_mask(adata))
+    starts = Snapshots.to_start_from(adata, split)
+    cells, genes = predicted_clouds(samples, adata, truth, space)
+    views = [_View(truth, starts, cells, _bandwidth(starts))]
+    if genes:
+        values = space.expression(adata)
+        in_genes = truth.replaced(adata, values), starts.replaced(adata, values)
+        views.append(_View(*in_genes, genes, bandwidth=None))
+    types = _types(adata, truth)
+    jobs = []
+    for key in _covered(cells, truth):
+        mine = [view.only(key) for view in views]
+        for draw in range(scoring.draws):
+            jobs.append((key, draw, mine, types.get(key), scoring, baselines))
+    return _table(jobs, side_by_side(_score_draw, jobs, workers=workers), split, per_draw)
+
+
+def _covered(cells: Clouds, truth: Snapshots) -> list[Key]:
+    """Sorted snapshots that any prediction covers."""
+    keys: set[Key] = set()
+    for clouds in cells.values():
+        keys.update(clouds)
+    for population, time in sorted(keys):
+        n = len(truth.cells[population, time])
+        if n < 4:
+            where = f"population {population!r}, time {time:g}"
+            raise ValueError(f"{where}: {n} held-out cells; a floor needs at least 4")
+    return sorted(keys)
+
+
+def _types(adata: "AnnData", truth: Snapshots) -> dict[Key, np.ndarray]:
+    """Types of the cells of each held-out snapshot; empty where there are not several types."""
+    if "cell_type" not in adata.obs or adata.obs["cell_type"].nunique() < 2:
+        return {}
+    type_of = dict(zip(adata.obs_names, adata.obs["cell_type"].astype(str), strict=True))
+    types = {}
+    for key, names in truth.names.items():
+        types[key] = np.array([type_of[name] for name in names])
+    return types
+
+
+def _bandwidth(starts: Snapshots) -> float:
+    """Median distance between training cells: never looked up in held-out cells."""
+    cells = np.concatenate([starts.cells[key] for key in sorted(starts.cells)])
+    n = min(BANDWIDTH_CELLS, len(cells))
+    return float(np.median(pdist(resample(cells, n, np.random.default_rng(0)))))
+
+
+def _table(
+    jobs: list[tuple], scores: list[list[Score]], split: "Split", per_draw: bool
+) -> pd.DataFrame:
+    """Write the scores of all draws below each other; average them over draws, or not."""
+    rows = []
+    for ((population, time), draw, *_), rows_of_draw in zip(jobs, scores, strict=True):
+        kind = "population" if population in split.held_populations else "time"
+        for method, seed, metric, value, n in rows_of_draw:
+            rows.append((population, time, kind, method, seed, metric, value, n, draw))
+    columns = ["population", "time", "kind", "method", "seed", "metric"]
+    table = pd.DataFrame(rows, columns=[*columns, "value", "n", "draw"])
+    table = table.astype({"seed": "Int64"})
+    if per_draw:
+        return table
+    groups = table.groupby(columns, sort=False, as_index=False, dropna=False)
+    return groups.agg({"value": "mean", "n": "first"})
+
+
+# ------------------------------------------------------------------- one draw of one snapshot
+
+
+@dataclass(frozen=True)
+class _View:
+    """Everything in one kind of coordinates: those of the model, or genes."""
+
+    truth: Snapshots  #: held-out snapshots
+    starts: Snapshots  #: what baselines may see
+    predicted: Clouds
+    bandwidth: float | None  #: of ``mmd2``; None if the columns are genes
+
+    def only(self, key: Key) -> "_View":
+        """Leave out what one snapshot does not need; baselines may look at other populations."""
+        predicted = {}
+        for name, clouds in self.predicted.items():
+            if key in clouds:
+                predicted[name] = {key: clouds[key]}
+        return _View(self.truth.only(key[0]), self.starts, predicted, self.bandwidth)
+
+
+def _score_draw(
+    key: Key,
+    draw: int,
+    views: list[_View],
+    types: np.ndarray | None,
+    scoring: Scoring,
+    baselines: Mapping[str, Callable[..., Cloud]],
+) -> list[Score]:
+    """Score floors, baselines and predictions of one snapshot against one draw of its cells."""
+    population, time = key
+    rows = []
+    for view in views:
+        # One stream per snapshot and draw: the same cells in every kind of coordinates.
+        rng = np.random.default_rng([scoring.seed, draw, *(population + repr(time)).encode()])
+        cells = view.truth.cells[key]
+        n = min(scoring.n, len(cells) // 2)
+        order = rng.permutation(len(cells))
+        if types is not None:
+            left, right = _stratified(types, n, np.random.default_rng([scoring.seed, draw]))
+            floor = {("floor_stratified", None): cells[right]}
+            rows += _compare(floor, cells[left], scoring.metrics, view.bandwidth)
+        clouds: dict[Name, Cloud] = {("floor", None): cells[order[n : 2 * n]]}
+        for name, baseline in baselines.items():
+            clouds[name, None] = baseline(view.starts, population, time, n, rng)
+        for (method, seed), predicted in view.predicted.items():
+            text = method if seed is None else f"{method} {seed}"
+            # Its own stream: predictions do not share their luck.
+            own = np.random.default_rng([scoring.seed, draw, *text.encode()])
+            clouds[method, seed] = resample(predicted[key], n, own)
+        rows += _compare(clouds, cells[order[:n]], scoring.metrics, view.bandwidth)
+    return rows
+
+
+def _stratified(
+    types: np.ndarray, n: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of two disjoint halves with equal numbers of every type, about ``n`` each."""
+    left, right = [], []
+    for name in np.unique(types):
+        rows = rng.permutation(np.flatnonzero(types == name))
+        k = min(len(rows) // 2, max(1, round(n * len(rows) / len(types))))
+        left.append(rows[:k])
+        right.append(rows[k : 2 * k])
+    return np.concatenate(left), np.concatenate(right)
+
+
+def _compare(
+    clouds: dict[Name, Cloud],
+    observed: np.ndarray,
+    metrics: tuple[str, ...],
+    bandwidth: float | None,
+) -> list[Score]:
+    """Score clouds against observed cells; those that are not defined are left out."""
+    within = None
+    if bandwidth is not None:
+        within = distances.distances_within(observed)  # once for all clouds
+    rows = []
+    for (method, seed), cloud in clouds.items():
+        if cloud is None:
+            continue
+        if bandwidth is None:
+            scores = _score_genes(cloud, observed)
+        else:
+            scores = _score_cells(cloud, observed, within, metrics, bandwidth)
+        for metric, value in scores.items():
+            rows.append((method, seed, metric, value, len(observed)))
+    return rows
+
+
+# ------------------------------------------------------------------------------------ metrics
+
+
+def _score_cells(
+    x: np.ndarray,
+    y: np.ndarray,
+    within_y: np.ndarray,
+    metrics: tuple[str, ...],
+    bandwidth: float,
+) -> dict[str, float]:
+    """Metrics between predicted cells x (n, dim) and observed cells y (m, dim).
+
+    ``centred_energy`` scores the shape alone (both clouds centred), ``cost_of_mean`` what a
+    prediction with the true shape and this mean would score; ``mmd2`` has RBF kernels at 0.5, 1
+    and 2 times ``bandwidth``. ``within_y`` (m, m) are the distances between observed cells.
+    """
+    scores = {}
+    if "w1" in metrics:
+        scores["w1"] = distances.w1(x, y)
+    if "w2" in metrics:
+        scores["w2"] = distances.w2(x, y)
+    if "energy_distance" in metrics or "centred_energy" in metrics:
+        # A common shift leaves the distances within a cloud alone.
+        within = {"within_x": distances.distances_within(x), "within_y": within_y}
+    if "energy_distance" in metrics:
+        scores["energy_distance"] = distances.energy_distance(x, y, **within)
+    if "centred_energy" in metrics:
+        centred = x - x.mean(0), y - y.mean(0)
+        scores["centred_energy"] = distances.energy_distance(*centred, **within)
+    if "cost_of_mean" in metrics:
+        scores["cost_of_mean"] = distances.cost_of_mean(x, y, within_y=within_y)
+    if "mmd2" in metrics:
+        scores["mmd2"] = distances.rbf_mmd2(x, y, bandwidth=bandwidth)
+    return {metric: scores[metric] for metric in metrics}
+
+
+def _score_genes(x: np.ndarray, y: np.ndarray) -> dict[str, float]:
+    """Metrics between log-normalised expression (cells, genes), predicted and observed.
+
+    ``gene_mean_error`` and ``gene_variance_error`` are mean absolute errors over genes.
+    """
+    return {
+        "gene_mean_error": float(np.abs(x.mean(0) - y.mean(0)).mean()),
+        "gene_variance_error": float(np.abs(x.var(0) - y.var(0)).mean()),
+        "gene_sinkhorn": _gene_sinkhorn(x, y),
+    }
+
+
+def _gene_sinkhorn(x: np.ndarray, y: np.ndarray) -> float:
+    """Debiased Sinkhorn divergence as scNODE and scTimeBench set it.
+
+    p = 2, blur 0.05, scaling 0.5. geomloss halves the squared cost, and so does this number;
+    scTimeBench divides it by the number of genes.
+    """
+    from geomloss import SamplesLoss  # only this score needs it
+
+    settings = {"p": 2, "blur": 0.05, "scaling": 0.5, "debias": True}
+    divergence = SamplesLoss("sinkhorn", backend="tensorized", **settings)
+    predicted = torch.as_tensor(x, dtype=torch.float32)
+    observed = torch.as_tensor(y, dtype=torch.float32)
+    return float(divergence(predicted, observed))

@@ -1,0 +1,125 @@
+"""What is handed over to be scored: which held-out snapshots it covers, and whether it can be."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from scimf.dynamics.snapshots import KEY, Snapshots, populations
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+    from scimf.data.space import Space
+
+#: A held-out snapshot: population and time.
+Key = tuple[str, float]
+#: A prediction: its method, and the training seed where it has one.
+Name = tuple[str, int | None]
+#: Predicted cells by prediction and snapshot, (cells, columns) each.
+Clouds = dict[Name, dict[Key, np.ndarray]]
+
+
+def predicted_clouds(
+    samples: "AnnData | np.ndarray | Mapping[str | tuple[str, int], AnnData | np.ndarray]",
+    adata: "AnnData",
+    truth: Snapshots,
+    space: "Space | None",
+) -> tuple[Clouds, Clouds]:
+    """Sort samples by held-out snapshots, after checking that they can be scored.
+
+    Arguments and errors are those of :func:`scimf.evaluation.held_out.evaluate`; ``truth`` are
+    the held-out snapshots. Returns coordinates (cells, dim), and expression (cells, genes) where
+    the space knows genes; else the second is empty.
+    """
+    named = samples if isinstance(samples, Mapping) else {"model": samples}
+    cells: Clouds = {}
+    genes: Clouds = {}
+    for label, given in named.items():
+        where = f"samples {label!r}"
+        name = label if isinstance(label, tuple) else (label, None)
+        if isinstance(given, np.ndarray):
+            rows = {_only_snapshot(where, truth): np.ones(len(given), dtype=bool)}
+            x = given
+        else:
+            rows = _rows_by_snapshot(where, given, adata, truth)
+            x = _coordinates(where, given, space)
+        _refuse_bad_values(where, x, adata.obsm[KEY].shape[1])
+        cells[name] = {key: x[mine] for key, mine in rows.items()}
+        if space is not None and len(space.components):
+            expression = _expression(given, x, space)
+            genes[name] = {key: expression[mine] for key, mine in rows.items()}
+    return cells, genes
+
+
+def _only_snapshot(where: str, truth: Snapshots) -> Key:
+    known = sorted(truth.cells)
+    if len(known) != 1:
+        needed = "an array can only be scored against one held-out snapshot"
+        raise ValueError(f"{where}: {needed}, there are {known}")
+    return known[0]
+
+
+def _rows_by_snapshot(
+    where: str, cells: "AnnData", adata: "AnnData", truth: Snapshots
+) -> dict[Key, np.ndarray]:
+    """Which samples predict which held-out snapshot, (cells,) booleans each."""
+    known = sorted(truth.cells)
+    if "time" not in cells.obs:
+        raise ValueError(f'{where}: obs["time"] is missing; found {list(cells.obs.columns)}')
+    if "population" not in cells.obs and len({population for population, _ in known}) > 1:
+        reason = "the data have several populations"
+        raise ValueError(f'{where}: obs["population"] is missing, {reason}')
+    time = cells.obs["time"].to_numpy(float)
+    population = populations(cells)
+    if "population" not in adata.obs:
+        population = np.full(len(time), known[0][0])
+    rows: dict[Key, np.ndarray] = {}
+    for p, t in sorted(set(zip(population.tolist(), time.tolist(), strict=True))):
+        key = _held_out_key(p, t, known)
+        if key is None:
+            shown = ", ".join(f"{held} at {when:g}" for held, when in known[:6])
+            more = " …" if len(known) > 6 else ""
+            raise ValueError(f"{where}: {p} at {t:g} was not held out; held out: {shown}{more}")
+        rows[key] = rows.get(key, False) | ((population == p) & (time == t))
+    return rows
+
+
+def _held_out_key(population: str, time: float, known: list[Key]) -> Key | None:
+    """Return the held-out snapshot of a population at a time, which may be off by rounding."""
+    for key in known:
+        if key[0] == population and np.isclose(key[1], time, rtol=1e-6, atol=1e-9):
+            return key
+    return None
+
+
+def _coordinates(where: str, cells: "AnnData", space: "Space | None") -> np.ndarray:
+    """Coordinates that samples bring along, or those of their genes, (cells, dim)."""
+    if KEY in cells.obsm:
+        return np.asarray(cells.obsm[KEY])
+    if space is None:
+        advice = "hand over space=, or set it to space.encode(samples)"
+        raise ValueError(f'{where}: obsm["{KEY}"] is missing; {advice}')
+    try:
+        return space.encode(cells)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from error
+
+
+def _refuse_bad_values(where: str, x: np.ndarray, dim: int) -> None:
+    if x.ndim != 2 or x.shape[1] != dim:
+        n_columns = x.shape[-1] if x.ndim else 0
+        raise ValueError(f"{where}: {n_columns} dimensions, the data have {dim}")
+    if not np.isfinite(x).all():
+        raise ValueError(f'{where}: obsm["{KEY}"] holds NaN or infinite values')
+
+
+def _expression(cells: "AnnData | np.ndarray", x: np.ndarray, space: "Space") -> np.ndarray:
+    """Expression that samples bring along, decoded from coordinates where they bring none."""
+    if isinstance(cells, np.ndarray):
+        return space.decode(x)
+    if KEY not in cells.obsm:
+        return space.expression(cells)
+    if set(space.names) <= set(cells.var_names):
+        return np.asarray(cells[:, list(space.names)].X, dtype=np.float32)
+    return space.decode(x)

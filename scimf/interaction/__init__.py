@@ -1,0 +1,1 @@
+"""Who moves whom: influence, tests, ligands and receptors, what if, and what data can tell."""

@@ -1,0 +1,260 @@
+"""Before any long work: what was found in the data, what will be done, and what is doubtful."""
+
+import resource
+import sys
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+from scipy.sparse.csgraph import connected_components
+
+from scimf.dynamics.config import SDEConfig
+from scimf.dynamics.fit import fit
+from scimf.interaction.design_check import cannot_be_told
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+    from scimf.data.split import Split
+
+#: Cells at a time; a convention: a score takes half of them for the truth and half for its floor.
+FEW_CELLS = 100
+FEW_OF_A_TYPE = 20
+GROWTH = 1.5  #: change of the number of cells between two times that is worth a word
+UNEVEN = 3.0  #: largest over smallest gap between times
+DEPTH = 2.0  #: largest over smallest median depth of a time
+MOST_LISTED = 8  #: values of a column of ``obs``
+MOST_NAMED = 5  #: in a doubt
+MEBIBYTE = 2**20
+
+#: What, and what is said of it.
+Finding = tuple[str, str]
+
+
+def examine(
+    adata: "AnnData", split: "Split", *, n_pcs: int = 50, n_genes: int = 2000
+) -> pd.DataFrame:
+    """Examine data from :func:`scimf.load`, without fitting anything.
+
+    ``n_pcs`` and ``n_genes`` as they will be given to :func:`scimf.fit_space`.
+
+    Returns
+    -------
+    DataFrame
+        ``part`` ("found", "will be done", "doubtful"), ``what`` and ``says``, one row per finding.
+    """
+    doubts = []
+    for check in DOUBTS:
+        doubts += check(adata)
+    doubts += [("as loaded", str(text)) for text in adata.uns["scimf"].get("warnings", ())]
+    parts = {
+        "found": _found(adata),
+        "will be done": _plan(adata, split, n_pcs, n_genes),
+        "doubtful": doubts or [("nothing", "no doubt was raised")],
+    }
+    rows = []
+    for part, findings in parts.items():
+        rows += [(part, *finding) for finding in findings]
+    return pd.DataFrame(rows, columns=["part", "what", "says"])
+
+
+def _found(adata: "AnnData") -> list[Finding]:
+    about = adata.uns["scimf"]
+    detected = str(about.get("detected", f"Form {about['form']}, as registered."))
+    listed = ", ".join(f"{t:g}: {n:,} cells" for t, n in _cells_by_time(adata).items())
+    one = "none named: all cells are taken for one"
+    return [
+        ("values", f"{adata.n_obs:,} cells x {adata.n_vars:,} columns. {detected}"),
+        (f"times ({about['time_unit']})", listed),
+        ("cell types", _listed(adata, "cell_type", absent="none named")),
+        ("populations", _listed(adata, "population", absent=one)),
+        ("batches", _listed(adata, "batch", absent=one)),
+    ]
+
+
+def _listed(adata: "AnnData", key: str, *, absent: str) -> str:
+    """How many values a column has, and how many cells the most frequent ones have."""
+    if key not in adata.obs:
+        return absent
+    counts = adata.obs[key].value_counts()
+    listed = ", ".join(f"{name}: {n:,}" for name, n in counts.head(MOST_LISTED).items())
+    more = ", ..." if len(counts) > MOST_LISTED else ""
+    return f"{len(counts)}: {listed}{more}"
+
+
+def _plan(adata: "AnnData", split: "Split", n_pcs: int, n_genes: int) -> list[Finding]:
+    train = int(split.train_mask(adata).sum())
+    held = [f"time {t:g}" for t in split.held_times]
+    held += [f"population {p}" for p in split.held_populations]
+    named = ", ".join(held) or "nothing"
+    coordinates, needed = _coordinates(adata, train, n_pcs, n_genes)
+    values = _bytes(adata.X) / MEBIBYTE
+    more = f"about {needed / MEBIBYTE:,.0f} MiB more are needed for coordinates"
+    return [
+        ("held out", f"{named}; {train:,} cells are left for training"),
+        ("coordinates", coordinates),
+        ("memory", f"{values:,.0f} MiB hold the values, {more}"),
+    ]
+
+
+def _coordinates(adata: "AnnData", train: int, n_pcs: int, n_genes: int) -> tuple[str, float]:
+    """How coordinates will be made, and how many bytes that needs."""
+    form = adata.uns["scimf"]["form"]
+    if form in ("pcs", "state"):
+        n = min(n_pcs, adata.n_vars)
+        return f"the first {n} columns as they are; no way back to genes", 0.0
+    steps = "10,000 counts a cell, log1p, " if form == "counts" else ""
+    n = min(n_genes, adata.n_vars)
+    how = f"{steps}{n:,} variable genes, scaled, {min(n_pcs, n)} PCs; all of training cells"
+    # The dense training matrix in single precision, twice during the PCA.
+    return how, 8.0 * train * n
+
+
+def _bytes(x: np.ndarray | sparse.spmatrix) -> int:
+    if sparse.issparse(x):
+        return x.data.nbytes + x.indices.nbytes
+    return np.asarray(x).nbytes
+
+
+def _cells_by_time(adata: "AnnData") -> pd.Series:
+    return adata.obs["time"].value_counts().sort_index()
+
+
+def _few_cells(adata: "AnnData") -> list[Finding]:
+    cells = _cells_by_time(adata)
+    few = cells[cells < FEW_CELLS]
+    if few.empty:
+        return []
+    which = ", ".join(f"{t:g} ({n})" for t, n in few.items())
+    noise = f"Fewer than {FEW_CELLS} cells at {which}: scores there are mostly noise."
+    return [("few cells", noise)]
+
+
+def _few_times(adata: "AnnData") -> list[Finding]:
+    if len(_cells_by_time(adata)) >= 3:
+        return []
+    between = "With two times nothing between them can be held out: no prediction can be checked."
+    return [("few times", between)]
+
+
+def _uneven_times(adata: "AnnData") -> list[Finding]:
+    gaps = np.diff(np.unique(adata.obs["time"]))
+    if len(gaps) < 2 or gaps.max() <= UNEVEN * gaps.min():
+        return []
+    unit = adata.uns["scimf"]["time_unit"]
+    guessed = f"Gaps from {gaps.min():g} to {gaps.max():g} ({unit}): the long are guessed."
+    return [("uneven times", guessed)]
+
+
+def _batches(adata: "AnnData") -> list[Finding]:
+    """Batches that no time joins."""
+    if "batch" not in adata.obs:
+        return []
+    there = _there(adata, "batch")
+    met = there.to_numpy().astype(int)
+    n, group = connected_components(sparse.csr_matrix(met @ met.T))
+    if n == 1:
+        return []
+    named = []
+    for k in range(min(n, MOST_NAMED)):
+        part = there.loc[group == k]
+        when = ", ".join(f"{t:g}" for t in part.columns[part.any()])
+        named.append(f"{', '.join(part.index[:MOST_NAMED])} (at {when})")
+    apart = f"No time joins {' with '.join(named)}: a batch effect looks like a change."
+    return [("batch and time", apart)]
+
+
+def _there(adata: "AnnData", key: str) -> pd.DataFrame:
+    """Which values of a column (rows) there are at which times (columns)."""
+    return pd.crosstab(adata.obs[key].astype(str), adata.obs["time"].to_numpy(float)) > 0
+
+
+def _growth(adata: "AnnData") -> list[Finding]:
+    cells = _cells_by_time(adata)
+    ratio = cells.to_numpy()[1:] / cells.to_numpy()[:-1]
+    change = np.maximum(ratio, 1 / ratio)
+    if not len(change) or change.max() <= GROWTH:
+        return []
+    k = int(change.argmax())
+    (before, first), (after, then) = list(cells.items())[k : k + 2]
+    numbers = f"Cells change from {first:,} to {then:,} from {before:g} to {after:g}."
+    cause = "If the culture did that, not the sampling, cells divide or die"
+    limit = "which the model does not describe: it moves a population of constant size."
+    return [("growth or death", f"{numbers} {cause}, {limit}")]
+
+
+def _depth(adata: "AnnData") -> list[Finding]:
+    """Cells without counts, and times of other depth."""
+    if adata.uns["scimf"]["form"] != "counts":
+        return []
+    rows = []
+    total = pd.Series(np.asarray(adata.X.sum(axis=1)).ravel())
+    if empty := int((total == 0).sum()):
+        place = f"{empty} cells have no count at all; they all sit in one place. Drop them."
+        rows.append(("empty cells", place))
+    depth = total.groupby(adata.obs["time"].to_numpy(float)).median()
+    if depth.min() > 0 and depth.max() > DEPTH * depth.min():
+        low = f"{depth.min():,.0f} (time {depth.idxmin():g})"
+        high = f"{depth.max():,.0f} ({depth.idxmax():g})"
+        limit = "genes near the limit of detection come and go with it."
+        rows.append(("depth", f"Median counts of a cell go from {low} to {high}: {limit}"))
+    return rows
+
+
+def _types(adata: "AnnData") -> list[Finding]:
+    if "cell_type" not in adata.obs:
+        absent = "No cell types: who influences whom can be asked of cells, not of types."
+        return [("types", absent)]
+    rows = []
+    counts = adata.obs["cell_type"].value_counts()
+    rare = counts[counts < FEW_OF_A_TYPE]
+    if len(rare):
+        named = ", ".join(map(str, rare.index[:MOST_NAMED]))
+        rows.append(("rare types", f"{named}: fewer than {FEW_OF_A_TYPE} cells."))
+    there = _there(adata, "cell_type")
+    if there.shape[1] > 1 and (there.sum(axis=1) == 1).all():
+        disguise = "Every type is there at one time only: the labels may be times in disguise."
+        rows.append(("types", disguise))
+    return rows
+
+
+def _interaction(adata: "AnnData") -> list[Finding]:
+    why = cannot_be_told(adata)
+    return [("interaction", f"Not identifiable here. {why}")] if why else []
+
+
+#: Each takes the data and returns its doubts, in the order in which they are reported.
+DOUBTS = (_few_cells, _few_times, _uneven_times, _batches, _growth, _depth, _types, _interaction)
+
+
+def cost(
+    adata: "AnnData", split: "Split", *, configs: dict[str, SDEConfig], n_seeds: int, probe: int = 4
+) -> dict[str, float]:
+    """Measure ``probe`` training steps of each configuration, in data with ``obsm["X_scimf"]``.
+
+    Returns
+    -------
+    dict
+        ``seconds`` that all fits will take one after another on this machine, with ``n_seeds``
+        each, and ``peak_mebibytes`` of this process so far.
+    """
+    seconds = 0.0
+    for config in configs.values():
+        seconds += _seconds_per_step(adata, split, config, probe) * config.steps * n_seeds
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes of ru_maxrss
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    return {"seconds": seconds, "peak_mebibytes": peak / MEBIBYTE}
+
+
+def _seconds_per_step(adata: "AnnData", split: "Split", config: SDEConfig, probe: int) -> float:
+    stamps: list[float] = []
+
+    def note_time(step: int, terms: dict[str, float]) -> None:
+        stamps.append(time.perf_counter())
+
+    short = replace(config, steps=probe, warm_steps=0)
+    fit(adata, split, config=short, progress=note_time)
+    return float(np.median(np.diff(stamps)))

@@ -1,0 +1,29 @@
+"""One function per panel: arrays in, ``Axes`` out; no computing, no saving.
+
+Importing it applies the style file of the project.
+"""
+
+from scimf.plots.cells import arrows, cells_by_time, cells_by_type, predicted_and_observed
+from scimf.plots.counts import gene_curve, mean_variance, paths_in_time
+from scimf.plots.maps import influence_map, pair_matrix
+from scimf.plots.methods import agreement, loss_curves, scores
+from scimf.plots.style import METHOD_COLOURS, METHOD_LABELS, PALETTE, type_colours
+
+__all__ = [
+    "METHOD_COLOURS",
+    "METHOD_LABELS",
+    "PALETTE",
+    "agreement",
+    "arrows",
+    "cells_by_time",
+    "cells_by_type",
+    "gene_curve",
+    "influence_map",
+    "loss_curves",
+    "mean_variance",
+    "pair_matrix",
+    "paths_in_time",
+    "predicted_and_observed",
+    "scores",
+    "type_colours",
+]

@@ -1,0 +1,82 @@
+"""Methods beside each other: scores with their intervals, losses, agreement of two."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from scimf.plots.style import METHOD_COLOURS, METHOD_LABELS
+
+FLOOR_STYLE = {"color": METHOD_COLOURS["floor"], "lw": 0.8, "ls": "--"}
+FLOOR_LABEL = "floor (real vs real)"
+
+
+def scores(
+    ax: Axes,
+    table: pd.DataFrame,
+    *,
+    xlabel: str,
+    floor: float | None = None,
+    ceiling: float | None = None,
+    colours: Mapping[str, str] = METHOD_COLOURS,
+) -> Axes:
+    """Dots with 95 % intervals, one row per method.
+
+    Parameters
+    ----------
+    table
+        Index method; columns mean, and lo and hi where there is an interval.
+    floor
+        Dashed line: real cells against real cells.
+    ceiling
+        Dotted line: what the autoencoder alone can do.
+    colours
+        By method; black if there is none.
+    """
+    for k, (method, row) in enumerate(table[::-1].iterrows()):
+        colour = colours.get(method, "black")
+        if np.isfinite(row.get("lo", np.nan)):
+            ax.plot([row["lo"], row["hi"]], [k, k], color=colour, lw=1.5)
+        ax.plot(row["mean"], k, "o", ms=4, color=colour, mec="black", mew=0.3)
+    if floor is not None:
+        ax.axvline(floor, zorder=0, label=FLOOR_LABEL, **FLOOR_STYLE)
+    if ceiling is not None:
+        style = {"color": "0.2", "lw": 0.9, "ls": ":"}
+        ax.axvline(ceiling, zorder=0, label="ceiling (reconstruction)", **style)
+    names = [METHOD_LABELS.get(method, method) for method in table.index[::-1]]
+    ax.set(yticks=range(len(table)), yticklabels=names, ylim=(-0.6, len(table) - 0.4))
+    ax.set_xlabel(xlabel)
+    return ax
+
+
+def loss_curves(
+    ax: Axes, curves: Mapping[str, Sequence[Sequence[float]]], *, ylabel: str, window: int = 20
+) -> Axes:
+    """One line per training run, one colour per method, smoothed by a running mean.
+
+    ``curves``: for each method a loss per step of each run. The mean is over ``window`` steps, or
+    a quarter of the run if that is less, and drawn at the last of them.
+    """
+    for method, runs in curves.items():
+        label = METHOD_LABELS.get(method, method)
+        for run in runs:
+            width = max(1, min(window, len(run) // 4))
+            smooth = np.convolve(run, np.ones(width) / width, mode="valid")
+            steps = np.arange(len(smooth)) + width
+            ax.plot(steps, smooth, color=METHOD_COLOURS.get(method), lw=0.9, label=label)
+            label = None  # once per method
+    ax.set(xlabel="optimiser step", ylabel=ylabel)
+    ax.legend()
+    return ax
+
+
+def agreement(
+    ax: Axes, x: np.ndarray, y: np.ndarray, *, xlabel: str, ylabel: str, size: float = 3
+) -> Axes:
+    """Scatter of two equal-sized sets of numbers with the diagonal; smaller dots are fainter."""
+    ends = [float(min(x.min(), y.min())), float(max(x.max(), y.max()))]
+    ax.plot(ends, ends, color="0.6", lw=0.8, zorder=0)
+    ax.scatter(x, y, s=size, linewidths=0, alpha=min(1, size / 8), rasterized=True)
+    ax.set(xlabel=xlabel, ylabel=ylabel)
+    return ax

@@ -1,0 +1,1 @@
+"""Populations whose interaction is known: particles, cell types, gene networks, counts."""

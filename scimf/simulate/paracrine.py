@@ -1,0 +1,177 @@
+"""A simulated gene network in which ligands, receptors and many decoys are expressed."""
+
+from dataclasses import dataclass
+
+import anndata as ad
+import numpy as np
+
+from scimf.simulate.particles import SIMULATED, TYPE_NAMES, Sampling, measure
+
+DECAY = 0.7  #: rate at which genes relax to their level, per unit of time
+
+
+def paracrine(
+    *,
+    seed: int = 0,
+    n_populations: int = 48,
+    n_cells: int = 100,
+    n_types: int = 4,
+    n_active: int = 3,
+    n_decoys: int = 20,
+    times: tuple[float, ...] = (0.0, 0.5, 1.0, 1.5, 2.0),
+    strength: float = 3.0,
+    between_cells: float = 0.5,
+    density_range: tuple[float, float] = (0.5, 2.0),
+    sigma: float = 0.1,
+    step: float = 0.1,
+) -> ad.AnnData:
+    r"""Genes, ligands and receptors: a few pairs signal, many more are expressed and do nothing.
+
+    Intrinsic drift: every gene relaxes to its level in that cell, :math:`\gamma(\ell_{ig} - x_g)`,
+    and a target pushes one programme gene (Hill). Interaction drift: with
+    :math:`\bar L_i = s \cdot` mean ligand of the other cells, the two targets of an active pair get
+    :math:`\text{strength} \cdot z^2 / (1 + z^2)`, :math:`z = R_i \bar L_i`. How decoys can be told
+    from active pairs is in :class:`_Network` and :func:`_draw_levels`.
+
+    Returns
+    -------
+    AnnData
+        ``X`` (cells, genes): ``lig0...``, ``rec0...`` (pair k is ``lig{k}``, ``rec{k}``),
+        ``tgt...``, ``prog...``; truth: ``active`` (pairs,), ``targets`` (gene names, active pairs x
+        2), ``type_matrix`` (number of active pairs that the type of the column sends and that of
+        the row receives).
+    """
+    rng = np.random.default_rng(seed)
+    n_total = n_cells * len(times)
+    network = _Network.draw(rng, n_types, n_active, n_decoys)
+    composition = rng.dirichlet(np.ones(n_types), size=n_populations)
+    density = np.exp(rng.uniform(*np.log(density_range), size=n_populations))
+    kind = np.stack([rng.choice(n_types, size=n_total, p=p) for p in composition])
+    level = _draw_levels(rng, network, kind, between_cells)
+    x = _draw_start(rng, network, level, strength)
+
+    def drift(x: np.ndarray, kind: np.ndarray, t: float) -> tuple[np.ndarray, np.ndarray]:
+        return network.intrinsic_drift(x, level), network.interaction_drift(x, density, strength)
+
+    sampling = Sampling(sigma=sigma, step=step, times=times, n_cells=n_cells)
+    adata = measure(x, drift, sampling=sampling, rng=rng, kind=kind, density=density)
+    adata.var_names = network.names
+    truth = network.truth()
+    adata.uns["scimf"] = {
+        **SIMULATED,
+        "name": "paracrine",
+        "title": "Simulated gene network with ligands, receptors and decoys",
+        "truth": {**truth, "composition": composition, "density": density, "sigma": sigma},
+    }
+    return adata
+
+
+@dataclass(frozen=True)
+class _Network:
+    """Genes of :func:`paracrine`: which there are, which signal, and which type expresses them.
+
+    A ligand or receptor is on in some types: patterns of a few types alone cannot tell active pairs
+    from decoys, so levels differ from cell to cell, too.
+    """
+
+    names: list[str]
+    ligand: np.ndarray  # (pairs,), columns of the state; so are the next three
+    receptor: np.ndarray  # (pairs,)
+    target: np.ndarray  # (2 x active pairs,)
+    programme: np.ndarray  # (2 x types,)
+    active: np.ndarray  # (pairs,) bool
+    level: np.ndarray  # (types, genes)
+    pushed: np.ndarray  # (2 x active pairs,), the programme gene that each target pushes
+
+    @classmethod
+    def draw(
+        cls, rng: np.random.Generator, n_types: int, n_active: int, n_decoys: int
+    ) -> "_Network":
+        n_pairs = n_active + n_decoys
+        names = []
+        for kind, n in (("lig", n_pairs), ("rec", n_pairs), ("tgt", 2 * n_active)):
+            names += [f"{kind}{k}" for k in range(n)]
+        programme = len(names) + np.arange(2 * n_types)
+        names += [f"prog{k}" for k in range(2 * n_types)]
+        active = np.zeros(n_pairs, dtype=bool)
+        active[rng.choice(n_pairs, n_active, replace=False)] = True
+        level = np.full((n_types, len(names)), 0.1)
+        for gene in range(2 * n_pairs):  # ligands and receptors: on in one to all but one types
+            on = rng.choice(n_types, rng.integers(1, n_types), replace=False)
+            level[on, gene] = rng.uniform(1.0, 2.0, size=len(on))
+        level[np.repeat(np.arange(n_types), 2), programme] = 2.0
+        return cls(
+            names=names,
+            ligand=np.arange(n_pairs),
+            receptor=n_pairs + np.arange(n_pairs),
+            target=2 * n_pairs + np.arange(2 * n_active),
+            programme=programme,
+            active=active,
+            level=level,
+            pushed=rng.choice(programme, size=2 * n_active),
+        )
+
+    def intrinsic_drift(self, x: np.ndarray, level: np.ndarray) -> np.ndarray:
+        positive = np.maximum(x, 0)
+        drift = DECAY * (level - x)
+        for gene, pushed in zip(self.target, self.pushed, strict=True):
+            squared = positive[..., gene] ** 2
+            drift[..., pushed] += 0.3 * squared / (1 + squared)
+        return drift
+
+    def interaction_drift(self, x: np.ndarray, density: np.ndarray, strength: float) -> np.ndarray:
+        positive = np.maximum(x, 0)
+        sent = positive[..., self.ligand[self.active]]  # (populations, cells, active pairs)
+        of_others = sent.sum(1, keepdims=True) - sent
+        around = density[:, None, None] * of_others / (x.shape[1] - 1)
+        bound = (positive[..., self.receptor[self.active]] * around) ** 2
+        drift = np.zeros_like(x)
+        drift[..., self.target] = np.repeat(strength * bound / (1 + bound), 2, axis=-1)
+        return drift
+
+    def truth(self) -> dict[str, np.ndarray]:
+        """Which pairs signal to which genes, and from which type to which."""
+        sends = self.level[:, self.ligand[self.active]] > 0.5  # (types, active pairs)
+        receives = self.level[:, self.receptor[self.active]] > 0.5
+        targets = np.array([self.names[gene] for gene in self.target])
+        return {
+            "active": self.active,
+            "targets": targets.reshape(-1, 2),
+            "type_matrix": receives.astype(float) @ sends.T,
+            "types": np.array(TYPE_NAMES[: len(self.level)]),
+        }
+
+
+def _draw_levels(
+    rng: np.random.Generator, network: _Network, kind: np.ndarray, between_cells: float
+) -> np.ndarray:  # (populations, cells, genes)
+    """Draw the level that each gene relaxes to in each cell.
+
+    Ligands and receptors differ from cell to cell (log-normal, s.d. ``between_cells``), and of the
+    cells that could send a ligand a share does that each population draws anew (uniform; the others
+    are at a tenth): what a cell sends hardly tells what it receives.
+    """
+    n_pairs = len(network.active)
+    factor = np.ones((*kind.shape, len(network.names)))  # of each cell, for good
+    varied = np.concatenate([network.ligand, network.receptor])
+    spread = rng.standard_normal((*kind.shape, 2 * n_pairs))
+    factor[..., varied] = np.exp(between_cells * spread)
+    share = rng.uniform(size=(len(kind), 1, n_pairs))
+    sends = rng.random((*kind.shape, n_pairs)) < share
+    factor[..., network.ligand] *= np.where(sends, 1.0, 0.1)
+    return factor * network.level[kind]
+
+
+def _draw_start(
+    rng: np.random.Generator, network: _Network, level: np.ndarray, strength: float
+) -> np.ndarray:  # (populations, cells, genes)
+    """Draw the first state of all cells.
+
+    Targets begin anywhere in their range and are measured before they settle: at rest a target
+    shows the signal itself, and whatever a state shows can pass for intrinsic drift.
+    """
+    begin = level.copy()
+    begin[..., network.programme] *= 0.7
+    size = (*level.shape[:2], len(network.target))
+    begin[..., network.target] = rng.uniform(0, strength / DECAY, size=size)
+    return np.maximum(begin + 0.1 * rng.standard_normal(level.shape), 0)

@@ -1,0 +1,326 @@
+r"""Cell types that develop towards their fates, with signals between types or without.
+
+A cell of type :math:`a` relaxes to its fate, :math:`b(x) = \theta(\mu_a - x)`. Populations differ
+in composition (Dirichlet) and in density (log-uniform), which the experimenter knows:
+``obs["density"]``.
+"""
+
+from dataclasses import dataclass, replace
+
+import anndata as ad
+import numpy as np
+
+from scimf.simulate.particles import SIMULATED, TYPE_NAMES, Sampling, measure
+
+TIMES = (0.0, 1.0, 2.0, 3.0, 4.0)
+THETA = 0.4  #: rate at which cells relax to their fate, per unit of time
+WITHOUT_INTERACTION = (0.5, 2.0)  #: range of the density where nothing depends on it
+
+
+def typed(
+    *,
+    seed: int = 0,
+    n_populations: int = 24,
+    n_cells: int = 100,
+    n_types: int = 5,
+    dim: int = 8,
+    times: tuple[float, ...] = TIMES,
+    active: float = 0.4,
+    strength: tuple[float, float] = (1.0, 2.0),
+    reciprocal: bool = False,
+    density_range: tuple[float, float] = (0.5, 2.0),
+    compositions: np.ndarray | None = None,
+    replicate: int = 0,
+    sigma: float = 0.15,
+    step: float = 0.1,
+) -> ad.AnnData:
+    r"""Cell types that signal to each other without reciprocity.
+
+    A sender of type :math:`b` pulls (:math:`A_{ab} > 0`) or pushes a receiver of type :math:`a`
+    with :math:`K(x_i, x_j) = A_{a_i a_j} (x_j - x_i) / \sqrt{1 + \lVert x_j - x_i \rVert^2}`; the
+    truth ``type_matrix`` is :math:`A`, (receiver, sender). Other arguments:
+    ``scimf.simulate.systems``.
+
+    Parameters
+    ----------
+    active, strength, reciprocal
+        Share of ordered pairs of different types that are not zero, the range of their absolute
+        values, and whether :math:`A` is made symmetric: the null of any claim of asymmetry.
+    compositions
+        Proportions of types in place of the drawn ones, (populations, types), rows sum to 1.
+    replicate
+        Other cells and other noise of the same system: two replicates differ as two experiments do.
+
+    Raises
+    ------
+    ValueError
+        For fewer than two types, a share outside [0, 1] or proportions that do not sum to 1.
+    """
+    _require_types(n_types, active)
+    rng = np.random.default_rng(seed)
+    matrix = _draw_type_matrix(rng, n_types, active, strength)
+    if reciprocal:
+        matrix = matrix + matrix.T
+    design = _Design.draw(rng, n_populations, n_types, dim, density_range)
+    if compositions is not None:
+        design = design.with_compositions(compositions)
+    if replicate:
+        rng = np.random.default_rng([seed, replicate])
+    kind, x = design.draw_cells(rng, n_cells * len(times))
+    weight = _pair_weights(matrix, kind, design.density)
+
+    def drift(x: np.ndarray, kind: np.ndarray, t: float) -> tuple[np.ndarray, np.ndarray]:
+        return design.relaxation(x, kind), _saturating(x, weight)
+
+    sampling = Sampling(sigma=sigma, step=step, times=times, n_cells=n_cells)
+    adata = measure(x, drift, sampling=sampling, rng=rng, kind=kind, density=design.density)
+    title = "Simulated cell types that signal to each other without reciprocity"
+    return design.described(adata, "typed", title, sigma, {"type_matrix": matrix})
+
+
+def null(*, seed: int = 0, **options) -> ad.AnnData:
+    """Cells that ignore each other: :func:`typed` with an empty type matrix."""
+    adata = typed(seed=seed, active=0.0, **options)
+    adata.uns["scimf"]["name"] = "null"
+    adata.uns["scimf"]["title"] = "Simulated cell types that develop without interaction"
+    return adata
+
+
+def staged(
+    *,
+    seed: int = 0,
+    n_populations: int = 24,
+    n_cells: int = 100,
+    n_types: int = 5,
+    dim: int = 8,
+    times: tuple[float, ...] = TIMES,
+    shift: float = 1.5,
+    sigma: float = 0.15,
+    step: float = 0.1,
+) -> ad.AnnData:
+    """No interaction, but a medium that is changed once per interval: all fates move by ``shift``.
+
+    Fools a naive test: a population tells the time, so a model with interaction predicts better
+    than one without. Other arguments are those of :func:`typed`.
+    """
+    rng = np.random.default_rng(seed)
+    design = _Design.draw(rng, n_populations, n_types, dim, WITHOUT_INTERACTION)
+    medium = rng.standard_normal((len(times), dim))  # one direction per interval
+    medium *= shift / np.linalg.norm(medium, axis=1, keepdims=True)
+    kind, x = design.draw_cells(rng, n_cells * len(times))
+
+    def drift(x: np.ndarray, kind: np.ndarray, t: float) -> tuple[np.ndarray, np.ndarray]:
+        stage = np.searchsorted(times, t + 1e-9, side="right") - 1
+        stage = int(np.clip(stage, 0, len(times) - 1))
+        return THETA * (design.fate[kind] + medium[stage] - x), np.zeros_like(x)
+
+    sampling = Sampling(sigma=sigma, step=step, times=times, n_cells=n_cells)
+    adata = measure(x, drift, sampling=sampling, rng=rng, kind=kind, density=design.density)
+    title = "Simulated cell types in a medium that is changed, without interaction"
+    truth = {"type_matrix": np.zeros((n_types, n_types)), "medium": medium}
+    return design.described(adata, "staged", title, sigma, truth)
+
+
+def growing(
+    *,
+    seed: int = 0,
+    n_populations: int = 24,
+    n_cells: int = 100,
+    n_types: int = 5,
+    dim: int = 8,
+    times: tuple[float, ...] = TIMES,
+    rate: float = 0.5,
+    sigma: float = 0.15,
+    step: float = 0.1,
+) -> ad.AnnData:
+    """No interaction, but types divide and die at rates from ``-rate`` to ``rate``.
+
+    Fools a naive test: proportions change by what all cells of the population do. ``obs["mass"]``
+    is the number of cells relative to the start, which an experimenter could count. Other arguments
+    are those of :func:`typed`.
+    """
+    rng = np.random.default_rng(seed)
+    design = _Design.draw(rng, n_populations, n_types, dim, WITHOUT_INTERACTION)
+    rates = rng.permutation(np.linspace(-rate, rate, n_types))
+    kind, x = design.draw_cells(rng, n_cells * len(times))
+
+    def drift(x: np.ndarray, kind: np.ndarray, t: float) -> tuple[np.ndarray, np.ndarray]:
+        return design.relaxation(x, kind), np.zeros_like(x)
+
+    def growth(x: np.ndarray, kind: np.ndarray) -> np.ndarray:
+        return rates[kind]
+
+    sampling = Sampling(sigma=sigma, step=step, times=times, n_cells=n_cells)
+    groups = {"kind": kind, "density": design.density}
+    adata = measure(x, drift, sampling=sampling, rng=rng, **groups, growth=growth)
+    title = "Simulated cell types that divide and die, without interaction"
+    truth = {"type_matrix": np.zeros((n_types, n_types)), "rates": rates}
+    return design.described(adata, "growing", title, sigma, truth)
+
+
+def quorum(
+    *,
+    seed: int = 0,
+    n_populations: int = 24,
+    n_cells: int = 100,
+    dim: int = 4,
+    times: tuple[float, ...] = TIMES,
+    strength: float = 1.5,
+    threshold: float = 0.5,
+    density_range: tuple[float, float] = (0.2, 5.0),
+    sigma: float = 0.15,
+    step: float = 0.1,
+) -> ad.AnnData:
+    r"""Responders (B) turn to secretors (A) once there are enough: the total counts, not the share.
+
+    With :math:`Q = s\,n_A / (N - 1)`, the number of other secretors relative to a reference
+    population, every B cell gets :math:`\text{strength} \cdot Q^2 / (\text{threshold}^2 + Q^2)`
+    along one fixed direction, from the fate of B to that of A. C receives nothing. Densities vary
+    by more than an order of magnitude, so a message that is scale-free in the number of cells, such
+    as a softmax, cannot say how large it is. Other arguments are those of :func:`typed`.
+    """
+    rng = np.random.default_rng(seed)
+    design = _Design.draw(rng, n_populations, 3, dim, density_range)
+    composition = rng.dirichlet(np.full(3, 3.0), size=n_populations)
+    design = replace(design, composition=composition)
+    n_total = n_cells * len(times)
+    kind, x = design.draw_cells(rng, n_total)
+    difference = design.fate[0] - design.fate[1]
+    direction = difference / np.linalg.norm(difference)
+    secretor = kind == 0
+    responder = kind == 1
+    others = secretor.sum(1, keepdims=True) - secretor  # secretors besides oneself
+    total = design.density[:, None] * others / (n_total - 1)
+    response = strength * total**2 / (threshold**2 + total**2) * responder
+    interaction = response[..., None] * direction
+
+    def drift(x: np.ndarray, kind: np.ndarray, t: float) -> tuple[np.ndarray, np.ndarray]:
+        return design.relaxation(x, kind), interaction
+
+    sampling = Sampling(sigma=sigma, step=step, times=times, n_cells=n_cells)
+    adata = measure(x, drift, sampling=sampling, rng=rng, kind=kind, density=design.density)
+    matrix = np.zeros((3, 3))
+    matrix[1, 0] = strength
+    truth = {"type_matrix": matrix, "threshold": threshold, "direction": direction}
+    return design.described(
+        adata, "quorum", "Simulated responders that count secretors", sigma, truth
+    )
+
+
+# ---------------------------------------------------------------------- what they have in common
+
+
+@dataclass(frozen=True)
+class _Design:
+    """Where types start and go, and what populations are made of."""
+
+    start: np.ndarray  # (types, dim)
+    fate: np.ndarray  # (types, dim)
+    composition: np.ndarray  # (populations, types)
+    density: np.ndarray  # (populations,)
+
+    @classmethod
+    def draw(
+        cls,
+        rng: np.random.Generator,
+        n_populations: int,
+        n_types: int,
+        dim: int,
+        density_range: tuple[float, float],
+    ) -> "_Design":
+        size = max(dim, n_types)
+        basis = np.linalg.qr(rng.standard_normal((size, size)))[0]
+        start = 2.0 * basis[:n_types, :dim]
+        common = rng.standard_normal(dim)  # all types go this way, each with a deviation
+        deviation = rng.normal(0, 1.0 / np.sqrt(dim), size=(n_types, dim))
+        fate = start + common / np.linalg.norm(common) + deviation
+        composition = rng.dirichlet(np.ones(n_types), size=n_populations)
+        density = np.exp(rng.uniform(*np.log(density_range), size=n_populations))
+        return cls(start, fate, composition, density)
+
+    def with_compositions(self, compositions: np.ndarray) -> "_Design":
+        composition = np.asarray(compositions, float)
+        expected = self.composition.shape
+        if composition.shape != expected or not np.allclose(composition.sum(1), 1):
+            raise ValueError(
+                f"typed: compositions must be {expected} with rows that sum to 1, "
+                f"got shape {composition.shape}"
+            )
+        return replace(self, composition=composition)
+
+    def draw_cells(
+        self, rng: np.random.Generator, n_total: int
+    ) -> tuple[np.ndarray, np.ndarray]:  # types (populations, cells), states (..., dim)
+        n_types, dim = self.start.shape
+        kind = np.stack([rng.choice(n_types, size=n_total, p=p) for p in self.composition])
+        scatter = rng.standard_normal((len(self.composition), n_total, dim))
+        return kind, self.start[kind] + 0.3 * scatter
+
+    def relaxation(self, x: np.ndarray, kind: np.ndarray) -> np.ndarray:
+        """Intrinsic drift of each cell to the fate of its type."""
+        return THETA * (self.fate[kind] - x)
+
+    def described(
+        self, adata: ad.AnnData, name: str, title: str, sigma: float, truth: dict
+    ) -> ad.AnnData:
+        """Store what is true of a system beside what is true of all systems of types."""
+        adata.uns["scimf"] = {
+            **SIMULATED,
+            "name": name,
+            "title": title,
+            "truth": {
+                **truth,
+                **vars(self),
+                "types": np.array(TYPE_NAMES[: len(self.start)]),
+                "populations": np.array(adata.obs["population"].unique(), dtype=str),
+                "theta": THETA,
+                "sigma": sigma,
+            },
+        }
+        return adata
+
+
+def _require_types(n_types: int, active: float) -> None:
+    if n_types < 2 or not 0 <= active <= 1:
+        expected = "typed needs n_types >= 2 and 0 <= active <= 1"
+        raise ValueError(f"{expected}, got n_types={n_types}, active={active}")
+
+
+def _draw_type_matrix(
+    rng: np.random.Generator, n_types: int, active: float, strength: tuple[float, float]
+) -> np.ndarray:  # (receiver, sender)
+    """Draw signs and strengths; both directions of a pair only if the share demands it."""
+    pairs = []
+    for a in range(n_types):
+        for b in range(a):
+            pairs.append((a, b) if rng.random() < 0.5 else (b, a))
+    rng.shuffle(pairs)
+    pairs += [(b, a) for a, b in pairs]  # the other directions come last
+    matrix = np.zeros((n_types, n_types))
+    for k, (receiver, sender) in enumerate(pairs[: round(active * len(pairs))]):
+        sign = 1 if k % 2 else -1
+        matrix[receiver, sender] = sign * rng.uniform(*strength)
+    return matrix
+
+
+def _pair_weights(matrix: np.ndarray, kind: np.ndarray, density: np.ndarray) -> np.ndarray:
+    """Factor of the force on each receiver by each sender, (populations, receiver, sender)."""
+    weight = matrix[kind[:, :, None], kind[:, None, :]] * density[:, None, None]
+    return (weight / (kind.shape[1] - 1)).astype(np.float32)
+
+
+def _saturating(x: np.ndarray, weight: np.ndarray) -> np.ndarray:  # (populations, cells, dim)
+    r"""Sum over senders of :math:`w_{ij} (x_j - x_i) / \sqrt{1 + \lVert x_j - x_i\rVert^2}`.
+
+    ``weight`` (populations, receiver, sender), float32; the sums are bound by memory, not by
+    precision.
+    """
+    single = x.astype(np.float32)
+    squares = (single**2).sum(-1)
+    pull = single @ single.transpose(0, 2, 1)  # (populations, receiver, sender), reused in place
+    pull *= -2
+    pull += squares[:, :, None]
+    pull += squares[:, None, :] + 1  # 1 + squared distance
+    np.sqrt(np.maximum(pull, 1, out=pull), out=pull)
+    np.divide(weight, pull, out=pull)
+    return (pull @ single - pull.sum(-1, keepdims=True) * single).astype(float)

@@ -1,0 +1,197 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from scimf.data.space import fit_space
+from scimf.data.split import hold_out
+from scimf.dynamics.config import SDEConfig
+from scimf.dynamics.fit import fit
+from scimf.interaction.counterfactual import (
+    Change,
+    Simulation,
+    _Cells,
+    counterfactual_error,
+    what_if,
+)
+from scimf.simulate import systems
+
+ASK = {"population": "p01", "times": [1.0, 2.0], "simulation": Simulation(n=60, draws=1)}
+
+
+def model_of(tiny, interaction, seed=0):
+    settings = {"hidden": (16,), "hidden_interaction": 16, "steps": 4, "dt": 0.5}
+    config = SDEConfig(interaction=interaction, **settings)
+    return fit(*tiny, config=config, seed=seed, progress=False)
+
+
+@pytest.fixture(scope="module")
+def model(tiny):
+    return model_of(tiny, "additive")
+
+
+@pytest.fixture(scope="module")
+def labels(tiny):
+    obs = tiny[0].obs
+    return obs["cell_type"][(obs["population"] == "p01") & (obs["time"] == 0)].astype(str)
+
+
+@pytest.fixture(scope="module")
+def kind(labels):
+    return labels.value_counts().index[0]
+
+
+def drawn(kinds, amount, n, offset):
+    return _Cells(np.zeros((len(kinds), 1)), kinds, amount, time=0.0).draw(n, offset)
+
+
+def test_cells_are_drawn_in_proportion_to_their_amounts_from_any_offset():
+    kinds = np.array(["A"] * 30 + ["B"] * 60 + ["C"] * 10)
+    amount = np.select([kinds == "A", kinds == "B"], [0.0, 1.0], 2.0)
+    for offset in (0.0, 0.4, 0.999):
+        found = kinds[drawn(kinds, amount, 400, offset)]
+        assert (found == "A").sum() == 0
+        assert (found == "C").mean() == pytest.approx(20 / 80, abs=1 / 400)
+    only = np.r_[np.zeros(99), 1.0]
+    assert set(drawn(kinds, only, 7, 0.999)) == {99}
+    assert set(drawn(kinds, only[::-1], 7, 0.999)) == {0}
+
+
+def test_nothing_changes_if_nothing_is_changed_or_nothing_is_received(tiny, model, kind):
+    same = what_if(model, tiny[0], change=Change(factors={kind: 1.0}), **ASK)
+    assert same["shift"].max() == 0
+    assert (same["moved"] > 0).all()
+    removed = Change(factors={kind: 0.0})
+    assert what_if(model, tiny[0], change=removed, **ASK)["shift"].min() > 0
+    independent = model_of(tiny, "none")
+    assert what_if(independent, tiny[0], change=removed, **ASK)["shift"].max() == 0
+
+
+def test_removed_cells_are_missing_and_nobody_takes_their_place(tiny, model, labels):
+    """Every type halved is half the density: the same cells, of which half as much is received."""
+    density = model.starts.density["p01"]
+    half = dict.fromkeys(labels, 0.5)
+    halved = what_if(model, tiny[0], change=Change(factors=half), **ASK)
+    sparse = what_if(model, tiny[0], change=Change(density=density / 2), **ASK)
+    np.testing.assert_allclose(halved["shift"], sparse["shift"], rtol=1e-5)
+    assert halved["shift"].min() > 0
+    replaced = what_if(model, tiny[0], change=Change(factors=half, density=density), **ASK)
+    assert replaced["shift"].max() == pytest.approx(0, abs=1e-6)
+
+
+class Pushed(torch.nn.Module):
+    """Everybody is pushed along one axis at a rate of the density, and does nothing else."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(1))  # says on which device it is
+
+    def drift(self, x, mask=None, density=None, sender_weight=None, context=None):
+        return density[context][:, None, None] * torch.eye(x.shape[-1])[0].expand_as(x)
+
+    def diffusion(self, x):
+        return torch.zeros_like(x)
+
+
+def test_shift_of_a_known_interaction(tiny, model):
+    known = replace(model, sde=Pushed())
+    density = model.starts.density["p01"]
+    axis = np.eye(4)[0] * 3
+    denser = Change(density=2 * density)
+    table = what_if(known, tiny[0], change=denser, direction=axis, **ASK)
+    back = what_if(known, tiny[0], change=denser, direction=-axis, **ASK)
+    speed = density * model.standardiser.scale * model.time_scale.rate(0.0)
+    expected = speed * table["time"]
+    np.testing.assert_allclose(table["shift"], expected, rtol=1e-4)
+    np.testing.assert_allclose(table["along"], expected, rtol=1e-4)
+    np.testing.assert_allclose(back["along"], -expected, rtol=1e-4)
+    # Twice the density doubles what there was.
+    np.testing.assert_allclose(table["moved"], expected, rtol=1e-4)
+
+
+def test_two_populations_mixed(tiny, model):
+    shifts = []
+    for share in (0.0, 0.2, 0.9):
+        change = Change(mix_with="p02", share=share)
+        shifts.append(what_if(model, tiny[0], change=change, **ASK)["shift"])
+    none_of_it, some, much = shifts
+    assert none_of_it.max() == pytest.approx(0, abs=1e-6)
+    assert 0 < some.mean() < much.mean()
+    with pytest.raises(ValueError, match="share: expected"):
+        Change(mix_with="p02", share=2.0)
+    with pytest.raises(ValueError, match="another population than 'p01'"):
+        what_if(model, tiny[0], change=Change(mix_with="p01"), **ASK)
+
+
+def test_several_models_give_intervals_and_agreement(tiny, model, kind):
+    models = [model, model_of(tiny, "additive", seed=1), model_of(tiny, "additive", seed=2)]
+    options = ASK | {"change": Change(factors={kind: 0.0}), "direction": np.ones(4)}
+    table = what_if(models, tiny[0], **options)
+    singles = [what_if(m, tiny[0], **options) for m in models]
+    np.testing.assert_allclose(table["along"], np.mean([s["along"] for s in singles], axis=0))
+    assert (table["shift_lo"] < table["shift"]).all()
+    assert (table["shift"] < table["shift_hi"]).all()
+    assert (table["n_seeds"] == 3).all()
+    assert table["cosine"].between(-0.5, 1).all()
+    twice = what_if([model, model], tiny[0], change=Change(factors={kind: 0.0}), **ASK)
+    np.testing.assert_allclose(twice["cosine"], 1)
+    assert not {"cosine", "shift_lo"} & set(singles[0].columns)
+
+
+def test_leaving_the_training_range_is_warned_of(tiny, model, kind):
+    assert what_if(model, tiny[0], **ASK).attrs["warning"] == ""
+    many = Change(factors={kind: 50.0})
+    warning = what_if(model, tiny[0], change=many, **ASK).attrs["warning"]
+    assert kind in warning
+    assert "density" in warning
+    held = tiny[0].copy()  # a held-out population widens no range
+    held.obs.loc[held.obs["population"] == "p04", "cell_type"] = kind
+    assert what_if(model, held, change=many, **ASK).attrs["warning"] == warning
+
+
+def test_what_is_not_there_is_named(tiny, model):
+    nothing = Change(factors=dict.fromkeys("ABC", 0.0))
+    with pytest.raises(ValueError, match="not measured at time 9"):
+        what_if(model, tiny[0], start=9.0, **ASK)
+    with pytest.raises(ValueError, match="'p99' is unknown"):
+        what_if(model, tiny[0], **ASK | {"population": "p99"})
+    with pytest.raises(ValueError, match="leave some cells"):
+        what_if(model, tiny[0], change=nothing, **ASK)
+    with pytest.raises(ValueError, match="'D'"):
+        what_if(model, tiny[0], change=Change(factors={"D": 1.0}), **ASK)
+    with pytest.raises(ValueError, match="increasing times after 0"):
+        what_if(model, tiny[0], **ASK | {"times": [1.0, 1.0]})
+
+
+def test_removed_type_is_foreseen_better_than_without_interaction():
+    """The true system is simulated without the type; the others take its share, at one density."""
+    options = {"seed": 0, "n_populations": 16, "n_types": 3, "dim": 4}
+    adata = systems.typed(n_cells=60, **options)
+    split = hold_out(adata)
+    space = fit_space(adata, split)
+    truth = adata.uns["scimf"]["truth"]
+    removed = int(np.abs(truth["type_matrix"]).sum(0).argmax())
+    name = truth["types"][removed]
+    left = truth["composition"].copy()
+    left[:, removed] = 0
+    left = left / left.sum(1, keepdims=True)
+    real = systems.typed(n_cells=80, replicate=1, compositions=left, **options)
+    real.obsm["X_scimf"] = space.encode(real)
+    network = {"rank": 4, "hidden_interaction": 32, "hidden": (32, 32)}
+    training = {"batch_cells": 60, "target_cells": 60, "lr": 1e-2, "steps": 150}
+    simulation = Simulation(n=200, draws=1)
+    ask = {"factors": {name: 0.0}, "times": [1.0, 2.0, 3.0, 4.0], "simulation": simulation}
+    means = {}
+    for interaction in ("additive", "none"):
+        config = SDEConfig(interaction=interaction, **network, **training)
+        model = fit(adata, split, space, config=config, progress=False)
+        table = counterfactual_error(model, adata, real, **ask)
+        assert name not in set(table["cell_type"])
+        means[interaction] = table.groupby("method")["error"].mean()
+    additive = means["additive"]
+    none = means["none"]
+    assert none["changed"] == none["as_it_was"]
+    assert none["observed"] == pytest.approx(none["observed_and_shift"])
+    assert additive["changed"] < 0.9 * none["changed"], means
+    assert additive["observed_and_shift"] < 0.9 * additive["observed"], means

@@ -1,0 +1,149 @@
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from scimf.dynamics.config import SDEConfig
+from scimf.dynamics.fit import fit
+from scimf.dynamics.snapshots import contexts
+from scimf.interaction.cell_types import cell_types
+from scimf.interaction.influence import (
+    _influence_by_snapshot,
+    _sender_derivative,
+    edges,
+    influence,
+    untrained,
+)
+
+
+def model_of(tiny, interaction):
+    settings = {"hidden": (16,), "hidden_interaction": 16, "steps": 4, "dt": 0.5}
+    return fit(*tiny, config=SDEConfig(interaction=interaction, **settings), progress=False)
+
+
+def test_influence_is_the_mean_contribution_of_each_sender(tiny):
+    """For the additive form silencing equals summing exact pair contributions."""
+    obs = tiny[0].obs
+    adata = tiny[0][(obs["population"] == "p01") & (obs["time"] == 1.0)].copy()
+    model = model_of(tiny, "additive")
+    found = influence(model, adata, min_cells=1)
+    x = np.asarray(adata.obsm["X_scimf"])
+    labels = cell_types(adata)
+    density = torch.tensor([adata.obs["density"].iloc[0]], dtype=torch.float32)
+    with torch.no_grad():
+        cells = model.standardiser.transform(x)[None]
+        pairs = model.sde.interaction[0].contributions(cells, density)[0].numpy()
+    pairs = pairs * model.standardiser.scale * model.time_scale.rate(1.0)
+    for a in found.index:
+        for b in set(found.columns) - {a}:
+            towards = x[labels == b].mean(0) - x[labels == a]
+            towards /= np.linalg.norm(towards, axis=1, keepdims=True)
+            change = pairs[labels == a][:, labels == b].sum(1)
+            expected = (change * towards).sum(1).mean() / (labels == b).mean()
+            assert found.loc[a, b] == pytest.approx(expected, rel=1e-3, abs=1e-6)
+    assert np.isnan(np.diag(found)).all()
+
+
+@pytest.mark.parametrize("interaction", ["attention", "occupancy", "additive"])
+def test_the_derivative_by_the_weight_of_senders_is_the_slope(tiny, interaction):
+    adata = tiny[0]
+    model = model_of(tiny, interaction)
+    rows, density = contexts(adata)[0]
+    senders = cell_types(adata)[rows] == "A"
+    x = model.standardiser.transform(adata.obsm["X_scimf"][rows])[None].double()
+    sde = model.sde.double()
+    dense = torch.tensor([density], dtype=torch.double)
+
+    def drift(amount):
+        weight = torch.ones(1, len(rows), dtype=torch.double)
+        weight[0, senders] = amount
+        return sde.interaction_drift(x, density=dense, sender_weight=weight)[0].detach().numpy()
+
+    rate = model.standardiser.scale * model.time_scale.rate(0.0)
+    slope = (drift(1.01) - drift(0.99)) / 0.02 * rate
+    silenced = (drift(1.0) - drift(0.0)) * rate
+    sde.float()
+    found = _sender_derivative(model, adata, rows, density, senders)
+    np.testing.assert_allclose(found, slope, rtol=2e-3, atol=1e-5)
+    if interaction != "attention":  # messages add up: the slope is the whole effect
+        np.testing.assert_allclose(found, silenced, rtol=2e-3, atol=1e-5)
+
+
+def test_influence_towards_the_velocity_is_defined_for_a_type_on_itself(tiny):
+    table = _influence_by_snapshot(
+        model_of(tiny, "additive"), tiny[0], towards="velocity", min_cells=1
+    )
+    assert (table["receiver"] == table["sender"]).any()
+    assert np.isfinite(table["value"]).all()
+
+
+def test_influence_towards_fates(tiny):
+    adata = tiny[0]
+    model = model_of(tiny, "additive")
+    labels = cell_types(adata)
+    dim = adata.obsm["X_scimf"].shape[1]
+    # So far away that the direction is the diagonal.
+    fates = {name: np.full(dim, 1e6) for name in set(labels)}
+    first = _influence_by_snapshot(model, adata, towards=fates, min_cells=1).iloc[0]
+    rows, density = contexts(adata)[0]
+    sends = labels[rows] == first["sender"]
+    receives = labels[rows] == first["receiver"]
+    moved = _sender_derivative(model, adata, rows, density, sends)[receives] / sends.mean()
+    expected = moved.sum(1).mean() / dim**0.5
+    assert first["value"] == pytest.approx(expected, rel=1e-3, abs=1e-7)
+
+
+def test_other_directions_are_refused(tiny):
+    model = model_of(tiny, "additive")
+    with pytest.raises(KeyError, match="no fate for"):
+        influence(model, tiny[0], towards={})
+    with pytest.raises(ValueError, match="towards: expected"):
+        influence(model, tiny[0], towards="home")
+
+
+def test_no_interaction_has_no_influence(tiny):
+    assert np.nanmax(np.abs(influence(model_of(tiny, "none"), tiny[0]))) == 0
+
+
+def test_missing_types_are_named(tiny):
+    bare = tiny[0].copy()
+    del bare.obs["cell_type"]
+    with pytest.raises(KeyError, match="cell_type"):
+        influence(model_of(tiny, "none"), bare)
+
+
+def test_untrained_differs_and_leaves_the_model_and_the_random_state_alone(tiny):
+    model = model_of(tiny, "additive")
+    before = [p.clone() for p in model.sde.parameters()]
+    state = torch.get_rng_state()
+    fresh = untrained(model, seed=1)
+    assert torch.equal(state, torch.get_rng_state())
+    assert not torch.equal(next(fresh.sde.parameters()), before[0])
+    for kept, now in zip(before, model.sde.parameters(), strict=True):
+        assert torch.equal(kept, now)
+
+
+def test_edges_rank_against_the_pooled_null_by_hand(tiny, monkeypatch):
+    def matrix(ab, ba):
+        return pd.DataFrame([[np.nan, ab], [ba, np.nan]], index=["A", "B"], columns=["A", "B"])
+
+    adata = tiny[0].copy()
+    adata.obs["cell_type"] = np.where(np.arange(adata.n_obs) % 2, "A", "B")
+    given = {
+        "m0": matrix(9.0, 0.1),
+        "m1": matrix(11.0, 0.3),
+        "n0": matrix(-1.0, 2.0),
+        "n1": matrix(1.0, -2.0),
+    }
+    monkeypatch.setattr(
+        "scimf.interaction.influence.influence", lambda model, adata, **options: given[model]
+    )
+    table = edges(["m0", "m1"], ["n0", "n1"], adata)
+    # Root mean squares 1 and 2, so every null value is 1 of its own; 10 / 1 exceeds all, 0.2 / 2
+    # none.
+    assert table[["receiver", "sender"]].to_numpy().tolist() == [["A", "B"], ["B", "A"]]
+    np.testing.assert_allclose(table["value"], [10.0, 0.2])
+    np.testing.assert_allclose(table["p"], [1 / 5, 1.0])
+    np.testing.assert_allclose(table["q"], [2 / 5, 1.0])
+    assert (table["lo"] < table["value"]).all()
+    assert (table["value"] < table["hi"]).all()

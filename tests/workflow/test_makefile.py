@@ -1,0 +1,88 @@
+"""The wiring of the Makefile, with a Python that only says what it was asked for."""
+
+import subprocess
+
+import pytest
+from miniature import add, clean_environment
+
+#: Prints its arguments with a bar behind each; notebook 05 fails.
+PYTHON = """\
+#!/bin/sh
+printf '%s|' "$@"
+echo
+case "$*" in *run*05*) exit 1;; esac
+"""
+
+
+@pytest.fixture
+def make(repo, tmp_path):
+    python = tmp_path / "python"
+    python.write_text(PYTHON)
+    python.chmod(0o755)
+
+    def started(*arguments):
+        command = ["make", f"PYTHON={python}", "PROFILE=smoke", *arguments]
+        return subprocess.run(
+            command,
+            cwd=repo,
+            env=clean_environment(repo),
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
+    return started
+
+
+def notebooks_run(got):
+    found = []
+    for line in got.stdout.splitlines():
+        arguments = line.split("|")
+        if "run" in arguments:
+            found.append(arguments[arguments.index("run") + 1])
+    return got.returncode, found
+
+
+def test_make_runs_what_is_needed_once_and_stamps_only_success(repo, make):
+    for name in ("03_train", "04_evaluate", "05_who_moves_whom", "losses"):
+        add(repo, name)
+    only = ("figures", "NOTEBOOKS=04_evaluate")
+    assert notebooks_run(make(*only)) == (0, ["03_train", "04_evaluate"])
+    assert notebooks_run(make(*only)) == (0, []), "a second make runs something"
+    assert notebooks_run(make("figures", "NOTEBOOKS=losses")) == (0, ["losses"])
+    for _ in range(2):
+        failed = notebooks_run(make("figures"))
+        assert failed == (2, ["05_who_moves_whom"]), "a failure was stamped"
+    assert make("figures", "NOTEBOOKS=04_evalaute").returncode == 2
+
+
+def test_what_lies_beside_reports_makes_reports_due_again_and_no_chapter(repo, make):
+    for name in ("01_data", "losses"):
+        add(repo, name)
+    assert notebooks_run(make("figures")) == (0, ["01_data", "losses"])
+    evidence = repo / "notebooks" / "reports" / "evidence"
+    evidence.mkdir()
+    (evidence / "tables.py").touch()
+    assert notebooks_run(make("figures")) == (0, ["losses"])
+
+
+def test_a_file_of_your_own_goes_through_one_notebook(repo, make):
+    add(repo, "10_your_data")
+    got = make(
+        "figures",
+        "DATA=my cells.v2.h5ad",
+        "CELLS=more/of them.csv",
+        "HELD_OUT=3, 4",
+        "TIME_KEY=my day",
+    )
+    assert got.returncode == 0, got.stderr
+    assert "run|10_your_data|--profile|smoke|--page|" in got.stdout
+    assert "|--file|data=my cells.v2.h5ad|--file|cells=more/of them.csv|" in got.stdout
+    assert "|--set|held_out=[3, 4]|--set|time_key=my day|" in got.stdout
+
+
+def test_help_lists_the_everyday_targets(make):
+    got = make("help")
+    assert got.returncode == 0
+    for target in ("figures", "test", "test-fast", "publish", "notebooks", "clean"):
+        assert f"make {target} " in got.stdout

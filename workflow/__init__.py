@@ -1,0 +1,1 @@
+"""Run notebooks, publish what they gave, sweep the scoreboard, measure."""
