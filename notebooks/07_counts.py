@@ -52,7 +52,7 @@ import torch
 from scipy import stats
 from torch import nn
 
-from scimf import start_notebook
+from scimf import plots, start_notebook
 from scimf.counts.autoencoder import SetAutoencoder
 from scimf.counts.blocks import SwiGLU
 from scimf.counts.config import CountConfig, paper_counts_config
@@ -353,10 +353,12 @@ for total in totals:
 
 # %%
 fig, ax = plt.subplots(figsize=(3.2, 2.4))
-ax.plot(totals, detected, "o-", ms=4)
+ax.plot(totals, detected, "o-", ms=4, color=plots.PALETTE[0], label="one cell, deeper")
 real = {"s": 3, "color": "0.6", "linewidths": 0, "label": "simulated cells"}
 ax.scatter(few.sum(1), (few > 0).sum(1), **real)
 ax.set(xscale="log", xlabel="counts in the cell", ylabel="genes detected")
+ax.set_xticks(totals, labels=totals)
+ax.minorticks_off()
 ax.legend()
 run.save_figure(fig, "fig7a_depth", data=pd.DataFrame({"counts": totals, "genes": detected}))
 

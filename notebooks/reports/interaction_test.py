@@ -54,7 +54,7 @@ import pandas as pd
 import scimf
 from evidence.summaries import published_numbers
 from evidence.verdicts import proportion, verdicts
-from scimf import start_notebook
+from scimf import plots, start_notebook
 from scimf.interaction.interaction_test import LEVEL
 from scimf.interaction.design_check import cannot_be_told
 
@@ -134,7 +134,8 @@ for question in ("times", "compositions"):
     p_values[f"held-out {question}"] = np.sort(nulls[f"p_{question}"])
 gains = {}
 for name in ("null", "staged", "typed"):
-    gains[name] = answers[answers["system"] == name]
+    of_system = answers[answers["system"] == name]
+    gains[name] = of_system[["gain_times", "gain_compositions"]]
 drawn = answers.drop(columns=["reason", "strength"])
 
 # %%
@@ -146,8 +147,8 @@ left.set(xlabel="p", ylabel="share of null data sets at or below", xscale="log",
 left.set_xticks([0.05, 0.1, 0.2, 0.5, 1], labels=["0.05", "0.1", "0.2", "0.5", "1"])
 left.minorticks_off()
 left.legend()
-for (name, part), marker in zip(gains.items(), "o^s", strict=True):
-    right.plot(part["gain_times"], part["gain_compositions"], marker, ms=4, alpha=0.7, label=name)
+for k, (name, part) in enumerate(gains.items()):
+    right.plot(*part.T.to_numpy(), "o^s"[k], ms=4, color=plots.PALETTE[k], label=name)
 right.axhline(0, color="0.7", lw=0.8)
 right.axvline(0, color="0.7", lw=0.8)
 right.set(xlabel="gain at held-out time (log ratio)", ylabel="gain, held-out compositions")

@@ -140,8 +140,7 @@ def _drawn(cloud: Tensor, n: int | None, generator: torch.Generator) -> Tensor:
     return cloud[order] if n is None else cloud[order[:n]]
 
 
-# ------------------------------------------------------------------------------------------- the
-# losses
+# --------------------------------------------------------------------------------------- the losses
 
 
 def batch_loss(
@@ -197,8 +196,7 @@ def _flow_matching_loss(
     return {"data": squared, "kinetic": torch.zeros_like(squared)}
 
 
-# ---------------------------------------------------------------------------------------------- the
-# fit
+# ------------------------------------------------------------------------------------------ the fit
 
 
 def fit(

@@ -287,8 +287,7 @@ class OccupancyInteraction(nn.Module):
         return torch.einsum("ghij,ghjd->gijd", a, v) - torch.einsum("ghij,ghid->gijd", a, u)
 
 
-# -------------------------------------------------------------------------------------- who
-# receives
+# ------------------------------------------------------------------------------------- who receives
 
 
 def _may_receive(
@@ -333,8 +332,7 @@ def _as_column(density: Tensor | None) -> Tensor | float:
     return 1.0 if density is None else density[:, None, None]
 
 
-# -------------------------------------------------------------------------------------- the fast
-# path
+# ------------------------------------------------------------------------------------ the fast path
 
 
 def _in_blocks(part: Callable[[slice], Tensor], n: int, *, width: int, axis: int) -> Tensor:

@@ -43,8 +43,7 @@ def pairwise_distance(x: Tensor, y: Tensor) -> Tensor:  # (g, n, d), (g, m, d) -
     return squared.clamp_min(1e-10).sqrt()
 
 
-# -------------------------------------------------------------------------------------- energy
-# distance
+# ---------------------------------------------------------------------------------- energy distance
 
 
 class _MeanDistance(torch.autograd.Function):
@@ -110,8 +109,7 @@ def energy_loss(
     return between - within_x / 2 - within_y / 2
 
 
-# ------------------------------------------------------------------------------------ optimal
-# transport
+# -------------------------------------------------------------------------------- optimal transport
 
 
 def _select(x: Tensor, mask: Tensor | None, group: int) -> Tensor:
