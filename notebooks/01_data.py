@@ -106,8 +106,8 @@ view = PCA(2, random_state=0).fit(typed.X[(typed.obs["time"] == 0).to_numpy()])
 xy = view.transform(typed.X)
 labels = ("PC 1", "PC 2")
 fig, (left, right) = plt.subplots(1, 2, figsize=(7, 2.6))
-plots.cells_by_time(left, xy, typed.obs["time"].to_numpy(), unit="a.u.", labels=labels)
-plots.cells_by_type(right, xy, typed.obs["cell_type"].to_numpy(str), labels=labels)
+plots.cells(left, xy, typed.obs["time"].to_numpy(), labels=labels, bar="time (a.u.)")
+plots.cells(right, xy, typed.obs["cell_type"].to_numpy(str), labels=labels)
 run.save_figure(fig, "fig1a_simulated_cells")
 
 # %% [markdown]

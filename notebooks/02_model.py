@@ -57,7 +57,7 @@ from torch import nn
 
 from scimf import plots, start_notebook
 from scimf.dynamics import interactions, model
-from scimf.dynamics.config import SDEConfig, paper_config
+from scimf.dynamics.config import SDEConfig
 from scimf.dynamics.integrate import roll_out
 from scimf.simulate.untyped import linear_moments
 
@@ -263,7 +263,7 @@ class InteractingSDE(nn.Module):
 # attention. Again ours takes the module's weights, and again the two agree.
 
 # %%
-published = model.InteractingSDE(4, paper_config()).eval()
+published = model.InteractingSDE(4, SDEConfig.paper()).eval()
 network = interactions.mlp([4, 256, 256, 4], "leaky_relu")
 by_hand = InteractingSDE(network, CellAttention(4), sigma=0.1)
 by_hand.intrinsic.load_state_dict(published.intrinsic.net.state_dict())
@@ -382,20 +382,22 @@ run.expect("the integrator meets the exact variance within 5 %", worst < 0.05)
 # %% [markdown]
 # ## Two configurations by name
 #
-# `paper_config()` is what the authors' code says, as far as it says it; two settings stay
+# `SDEConfig.paper()` is what the authors' code says, as far as it says it; two settings stay
 # *undecided by the source*: the weight $\lambda$ of the data term (1, or 0.5 as a folder name
 # suggests) and which checkpoint was evaluated (we keep the last step). `SDEConfig()` is what we
 # recommend; notebooks 3 to 5 show why.
 
 # %%
-paper = model.InteractingSDE(50, paper_config())
+paper = model.InteractingSDE(50, SDEConfig.paper())
 assert model.n_parameters(paper.intrinsic) == 91_698
 assert model.n_parameters(paper.interaction) == 28_050
 assert model.n_parameters(paper) == 119_748
 run.record({"published.parameters.own": model.n_parameters(paper.intrinsic)})
 run.record({"published.parameters.heard": model.n_parameters(paper.interaction)})
 run.record({"published.parameters.all": model.n_parameters(paper)})
-both = pd.DataFrame({"published": paper_config().to_dict(), "recommended": SDEConfig().to_dict()})
+both = pd.DataFrame(
+    {"published": SDEConfig.paper().to_dict(), "recommended": SDEConfig().to_dict()}
+)
 both[both["published"].astype(str) != both["recommended"].astype(str)]
 
 # %% [markdown]

@@ -202,13 +202,13 @@ run.expect("a resumed run ends with the same weights as an uninterrupted one", s
 # %% [markdown]
 # ## The published configuration
 #
-# `paper_config()` runs on the same road: index time, one roll-out from the first snapshot, debiased
-# Sinkhorn against all observed cells, kinetic energy with weight 1, 3,000 steps. A few steps show
-# that it works; the full run wants a GPU.
+# `SDEConfig.paper()` runs on the same road: index time, one roll-out from the first snapshot,
+# debiased Sinkhorn against all observed cells, kinetic energy with weight 1, 3,000 steps. A few
+# steps show that it works; the full run wants a GPU.
 
 # %%
 paper = scimf.fit(
-    typed, split, space, config=scimf.paper_config(steps=published_steps), device=run.device
+    typed, split, space, config=scimf.SDEConfig.paper(steps=published_steps), device=run.device
 )
 assert np.isfinite(paper.history["data"]).all() and len(paper.history["data"]) == published_steps
 pd.DataFrame(paper.history).round(3)

@@ -127,7 +127,7 @@ if real:
         points, arrow = velocity_grid(xy, adata.obsm["velocity_scimf"][:, :2], n=16, min_cells=2)
         longest = np.ptp(xy, axis=0).max() / 10  # on paper, of all but the fastest
         scale = np.quantile(np.linalg.norm(arrow, axis=1), 0.95) / longest
-        plots.cells_by_type(left, xy, frequent(adata), labels=(f"PC 1, {name}", "PC 2"))
+        plots.cells(left, xy, frequent(adata), labels=(f"PC 1, {name}", "PC 2"))
         style = {"background": xy, "colours": "black", "labels": ("PC 1", "PC 2")}
         plots.arrows(right, points, arrow, scale=scale, **style)
     run.save_figure(fig, "fig5a_velocity_of_real_cells")

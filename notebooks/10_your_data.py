@@ -145,12 +145,13 @@ print("\n".join(space.warnings))
 
 # %%
 fig, panels = plt.subplots(1, 1 + typed, figsize=(7, 2.6), squeeze=False)
-plots.cells_by_time(panels[0, 0], x, when, unit=adata.uns["scimf"]["time_unit"], labels=axes)
+bar = f"time ({adata.uns['scimf']['time_unit']})"
+plots.cells(panels[0, 0], x, when, labels=axes, bar=bar)
 if typed:
     names = adata.obs["cell_type"].astype(str)
     common = names.value_counts().index[:8]
     shown = names.where(names.isin(common), "other types").to_numpy()
-    plots.cells_by_type(panels[0, 1], x, shown, labels=axes)
+    plots.cells(panels[0, 1], x, shown, labels=axes)
 run.save_figure(fig, "fig10a_your_cells")
 
 # %% [markdown]

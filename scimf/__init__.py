@@ -16,7 +16,6 @@ _EXPORTS = {
     "named_split": "scimf.data.split",
     "fit_space": "scimf.data.space",
     "SDEConfig": "scimf.dynamics.config",
-    "paper_config": "scimf.dynamics.config",
     "matched_config": "scimf.dynamics.model",
     "fit": "scimf.dynamics.fit",
     "fit_many": "scimf.dynamics.fit",
@@ -31,7 +30,7 @@ _EXPORTS = {
     "fit_flow": "scimf.counts.fit_flow",
     "fit_latent_space": "scimf.counts.forecast",
     "forecast_counts": "scimf.counts.forecast",
-    "start_notebook": "scimf.notebook.run",
+    "start_notebook": "scimf.notebook",
     "load_model": "scimf.counts.saved_models",
 }
 __all__ = sorted([*_EXPORTS, "__version__"])

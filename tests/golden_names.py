@@ -10,7 +10,6 @@ from scimf.counts.fit_flow import fit_flow
 from scimf.counts.flow import FlowConfig
 from scimf.data.space import fit_space
 from scimf.data.split import hold_out
-from scimf.dynamics import config as settings_of_sdes
 from scimf.dynamics.config import SDEConfig
 from scimf.dynamics.fit import fit
 from scimf.interaction.counterfactual import Change, Simulation, what_if
@@ -33,7 +32,7 @@ def sde_config(**settings):
 
 def paper_config(**settings):
     """Published settings with changes."""
-    return settings_of_sdes.paper_config(**settings)
+    return SDEConfig.paper(**settings)
 
 
 def fit_sde(adata, split, space, config, seed):

@@ -8,9 +8,9 @@ import tomllib
 import pytest
 
 from scimf.core import paths
-from scimf.notebook import Source
 from workflow.pairs import MAX_BYTES, machine_paths, pair_problems, read_source, tags
 from workflow.settings import is_chapter, notebook_names
+from workflow.source import Source
 
 HEADER = """\
 # ---

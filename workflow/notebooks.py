@@ -15,13 +15,14 @@ from pathlib import Path
 
 from scimf.core import paths
 from scimf.core.files import sha256_of
-from scimf.notebook import Source, say
+from scimf.notebook import say
 from workflow.overview import data, summary, times
 from workflow.pages import html, write_page
 from workflow.pairs import check_pairs, pairs, read_source, student, write_notebook
 from workflow.publish import check_figures, publish
 from workflow.runs import Refused, figure_files, run_files, run_record, short
 from workflow.settings import given_values, search_path
+from workflow.source import Source
 
 
 class _OutOfTime(KeyboardInterrupt):
@@ -89,9 +90,11 @@ def _execute(name: str, profile: str, values: dict, wall_seconds: int):
     executed, failed, _ = run_files(name, profile)
     failed.parent.mkdir(parents=True, exist_ok=True)
     log = executed.with_suffix(".log")
-    folder = Source(name).path.parent
+    source = Source(name)
+    folder = source.path.parent
+    order = source.order(values["profile"])
     try:
-        with _our_kernel(folder), _log_to(log), _wall_clock(wall_seconds):
+        with _our_kernel(folder, order), _log_to(log), _wall_clock(wall_seconds):
             return papermill.execute_notebook(
                 read_source(name),
                 failed,
@@ -134,10 +137,10 @@ def _wall_clock(seconds: int) -> Iterator[None]:
 
 
 @contextmanager
-def _our_kernel(beside: Path) -> Iterator[None]:
+def _our_kernel(beside: Path, order: str) -> Iterator[None]:
     """While entered, ``python3`` is this interpreter, whatever kernels the user has installed.
 
-    It finds this checkout and what lies beside the notebook before anything else.
+    It finds this checkout and what lies beside the notebook before anything else, and ``order``.
     """
     from ipykernel.kernelspec import write_kernel_spec
 
@@ -146,7 +149,7 @@ def _our_kernel(beside: Path) -> Iterator[None]:
         # Kernels warn about unencrypted local sockets; a notebook's own output is not affected.
         quiet = ["--log-level=ERROR"]
         write_kernel_spec(Path(folder) / "kernels" / "python3", extra_arguments=quiet)
-        os.environ |= {"JUPYTER_PATH": folder, "SCIMF_UNATTENDED": "1"}
+        os.environ |= {"JUPYTER_PATH": folder, "SCIMF_UNATTENDED": "1", "SCIMF_RUN": order}
         os.environ["PYTHONPATH"] = search_path(beside)
         # The notebook runs in its own folder; places were meant from where we are.
         os.environ["SCIMF_DATA"] = str(paths.DATA)

@@ -7,10 +7,11 @@ from nbformat import NotebookNode
 
 from scimf.core import paths
 from scimf.core.files import write_file
-from scimf.notebook import Source, say
+from scimf.notebook import say
 from workflow.pairs import tags
 from workflow.runs import Refused, run_files, short
 from workflow.settings import notebook_names
+from workflow.source import Source
 
 
 def html(profile: str) -> None:

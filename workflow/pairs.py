@@ -13,9 +13,10 @@ from nbformat import NotebookNode
 
 from scimf.core import paths
 from scimf.core.files import sha256_of, write_file
-from scimf.notebook import Source, say
+from scimf.notebook import say
 from workflow.runs import Refused, short
 from workflow.settings import notebook_names
+from workflow.source import Source
 
 MAX_BYTES = 1_000_000  #: of one .ipynb
 #: Two or more components after a slash that starts a word: a path of some machine (not a URL, a tag

@@ -9,7 +9,7 @@ import jupytext
 
 from scimf.core import paths
 from scimf.core.files import sha256_of, write_file
-from scimf.notebook import Source, say
+from scimf.notebook import say
 from workflow.pairs import MAX_BYTES, machine_paths, make_pair
 from workflow.runs import (
     Refused,
@@ -21,6 +21,7 @@ from workflow.runs import (
     short,
 )
 from workflow.settings import notebook_names
+from workflow.source import Source
 
 
 @dataclass

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from scimf.core import paths
-from scimf.notebook import Source
+from workflow.source import Source
 
 
 def notebook_names() -> list[str]:

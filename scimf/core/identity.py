@@ -28,12 +28,11 @@ import json
 from collections.abc import Iterable
 from dataclasses import fields, is_dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from scimf.core.reached import Reached, texts_in
+from scimf.core.reached import Reached
 
 CHANGES_NO_RESULT = True
 
@@ -69,7 +68,7 @@ def identity(*made_by: Any, settings: Any = None, arrays: Iterable[np.ndarray] =
     plain = _plain(settings)
     roots = tuple((thing.__module__, thing.__qualname__.split(".")[0]) for thing in made_by)
     digest = hashlib.sha256()
-    digest.update(_code_digest(roots, frozenset(texts_in(plain))).encode())
+    digest.update(_code_digest(roots, frozenset(Reached.texts_in(plain))).encode())
     digest.update(json.dumps(plain, sort_keys=True).encode())
     for array in arrays:
         digest.update(f"{array.shape} {array.dtype}".encode())
@@ -85,19 +84,6 @@ def _code_digest(roots: tuple[tuple[str, str], ...], texts: frozenset[str]) -> s
         if reached.add(module, name) is None:
             raise TypeError(f"identity: {module}.{name} is no definition of the project")
     return reached.digest()
-
-
-def identity_of_script(path: Path, *, settings: Any = None, root: Path | None = None) -> str:
-    """Hash what the results of a script depend on: its code, what that reaches, and settings.
-
-    ``root`` is the folder that holds the package ``scimf``; the present one by default.
-    """
-    plain = _plain(settings)
-    reached = Reached(root, path.parent)
-    reached.add_texts(texts_in(plain))
-    code = reached.add_script(path.read_text(encoding="utf-8"))
-    content = "\n".join([code, reached.digest(), json.dumps(plain, sort_keys=True)])
-    return hashlib.sha256(content.encode()).hexdigest()
 
 
 def _plain(value: Any) -> Any:

@@ -52,6 +52,18 @@ class Reached:
         """Take texts as keys that may name entries of tables."""
         self._texts.update(texts)
 
+    @classmethod
+    def texts_in(cls, plain: Any) -> set[str]:
+        """Collect all texts in plain values, keys of dictionaries included."""
+        if isinstance(plain, str):
+            return {plain}
+        parts: list[Any] = []
+        if isinstance(plain, dict):
+            parts = [*plain.keys(), *plain.values()]
+        elif isinstance(plain, list):
+            parts = plain
+        return set().union(*map(cls.texts_in, parts))
+
     def add_script(self, code: str) -> str:
         """Reach everything that a script names; return its code without what does not count."""
         tree = ast.parse(code)
@@ -126,7 +138,7 @@ class Reached:
         named = {key: part for key, part in content.items() if key in self._texts}
         found = {}
         for key, part in (named or content).items():
-            self.add_texts(texts_in(part))
+            self.add_texts(self.texts_in(part))
             found[f"{path.name}[{key}]"] = json.dumps(part, sort_keys=True, default=str)
         return found
 
@@ -142,21 +154,6 @@ class Reached:
             self._files[path] = tomllib.loads(content.decode())
         else:
             self._files[path] = {name: hashlib.sha256(content).hexdigest()}
-
-
-def texts_in(plain: Any) -> set[str]:
-    """Collect all texts in plain values, keys of dictionaries included."""
-    if isinstance(plain, str):
-        return {plain}
-    parts: list[Any] = []
-    if isinstance(plain, dict):
-        parts = [*plain.keys(), *plain.values()]
-    elif isinstance(plain, list):
-        parts = plain
-    found: set[str] = set()
-    for part in parts:
-        found |= texts_in(part)
-    return found
 
 
 def _table_of(statement: ast.stmt) -> ast.Dict | None:

@@ -1,13 +1,10 @@
-"""One function per panel: arrays in, ``Axes`` out; no computing, no saving.
+"""One function per panel: arrays in, ``Axes`` out; no computing, no saving."""
 
-Importing it applies the style file of the project.
-"""
-
-from scimf.plots.cells import arrows, cells_by_time, cells_by_type, predicted_and_observed
+from scimf.plots.cells import arrows, cells, predicted_and_observed
 from scimf.plots.counts import gene_curve, mean_variance, paths_in_time
 from scimf.plots.maps import influence_map, pair_matrix
 from scimf.plots.methods import agreement, loss_curves, scores
-from scimf.plots.style import METHOD_COLOURS, METHOD_LABELS, PALETTE, type_colours
+from scimf.plots.style import METHOD_COLOURS, METHOD_LABELS, PALETTE, type_colours, use_style
 
 __all__ = [
     "METHOD_COLOURS",
@@ -15,8 +12,7 @@ __all__ = [
     "PALETTE",
     "agreement",
     "arrows",
-    "cells_by_time",
-    "cells_by_type",
+    "cells",
     "gene_curve",
     "influence_map",
     "loss_curves",
@@ -26,4 +22,5 @@ __all__ = [
     "predicted_and_observed",
     "scores",
     "type_colours",
+    "use_style",
 ]

@@ -1,6 +1,5 @@
 """Cells in two coordinates: by time, by type, predicted beside observed, with arrows."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -9,40 +8,25 @@ from matplotlib.axes import Axes
 from scimf.plots.style import type_colours
 
 
-def cells_by_time(
-    ax: Axes, xy: np.ndarray, time: np.ndarray, *, unit: str, labels: tuple[str, str]
+def cells(
+    ax: Axes, xy: np.ndarray, values: np.ndarray, *, labels: tuple[str, str], bar: str = ""
 ) -> Axes:
-    """Scatter of (cells, 2), coloured by real time.
+    """Scatter of (cells, 2) in random order, so that no time and no type hides another.
 
-    The order is random, so that no time hides another. ``labels`` name the two coordinates.
+    ``values`` (cells,) are numbers, such as times, shown in a colour bar called ``bar``, or texts,
+    such as cell types, shown in a legend. ``labels`` name the two coordinates.
     """
     order = np.random.default_rng(0).permutation(len(xy))
-    style = {"s": 2, "cmap": "viridis", "linewidths": 0, "rasterized": True}
-    points = ax.scatter(*xy[order].T, c=time[order], **style)
-    ax.figure.colorbar(points, ax=ax, label=f"time ({unit})", shrink=0.8)
-    return _without_ticks(ax, labels)
-
-
-def cells_by_type(
-    ax: Axes,
-    xy: np.ndarray,
-    types: np.ndarray,
-    *,
-    labels: tuple[str, str],
-    legend: bool = True,
-    colours: Mapping[str, str] | None = None,
-) -> Axes:
-    """Scatter of (cells, 2), coloured by cell type; :func:`type_colours` unless given."""
-    names = sorted(set(types))
-    if colours is None:
-        colours = type_colours(names)
-    order = np.random.default_rng(0).permutation(len(xy))
-    shades = [colours[name] for name in types[order]]
-    ax.scatter(*xy[order].T, c=shades, s=2, linewidths=0, rasterized=True)
-    if legend:
-        for name in names:
-            ax.plot([], [], "o", ms=3, color=colours[name], label=name)
-        ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), handletextpad=0.1)
+    style = {"s": 2, "linewidths": 0, "rasterized": True}
+    if np.issubdtype(values.dtype, np.number):
+        points = ax.scatter(*xy[order].T, c=values[order], cmap="viridis", **style)
+        ax.figure.colorbar(points, ax=ax, label=bar, shrink=0.8)
+        return _without_ticks(ax, labels)
+    colours = type_colours(set(values))
+    ax.scatter(*xy[order].T, c=[colours[name] for name in values[order]], **style)
+    for name, colour in colours.items():
+        ax.plot([], [], "o", ms=3, color=colour, label=name)
+    ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), handletextpad=0.1)
     return _without_ticks(ax, labels)
 
 

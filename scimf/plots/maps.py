@@ -31,12 +31,12 @@ def pair_matrix(
     truth
         True matrix (receiver, sender): true edges are framed, solid for a pull, dotted for a push.
     signed
-        Colours are symmetric around zero; else from zero.
+        Symmetric around zero: a pull is blue, a push red, as in :func:`influence_map`. Else from 0.
     """
     array = values.to_numpy()
     limit = float(np.nanmax(np.abs(array))) or 1.0
     if signed:
-        colours = {"cmap": "RdBu_r", "vmin": -limit, "vmax": limit}
+        colours = {"cmap": "RdBu", "vmin": -limit, "vmax": limit}
     else:
         colours = {"cmap": "viridis", "vmin": 0, "vmax": limit}
     image = ax.imshow(array, **colours)

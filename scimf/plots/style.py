@@ -1,12 +1,9 @@
-"""Colours and names that are the same in every figure, and the style file, applied on import."""
+"""Colours and names that are the same in every figure, and the style file."""
 
 from collections.abc import Iterable
 from pathlib import Path
 
-import matplotlib.pyplot as plt
-
 STYLE_FILE = "scimf.mplstyle"  #: lies beside this file
-plt.style.use(Path(__file__).with_name(STYLE_FILE))
 
 #: Okabe & Ito, in the order of the style file; then darker steps where there are more types.
 PALETTE = (
@@ -72,6 +69,13 @@ METHOD_LABELS = {
     "ot": "exact OT",
     "debiased_ot": "debiased OT",
 }
+
+
+def use_style() -> None:
+    """Draw all further figures in the style of the project; ``start_notebook`` does it."""
+    import matplotlib.pyplot as plt  # not only to name colours
+
+    plt.style.use(Path(__file__).with_name(STYLE_FILE))
 
 
 def type_colours(names: Iterable[str]) -> dict[str, str]:

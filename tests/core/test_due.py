@@ -11,8 +11,8 @@ import textwrap
 import pytest
 
 from scimf.core import paths
-from scimf.core.identity import identity_of_script
 from scimf.core.reached import Reached
+from workflow.source import identity_of_script
 
 #: What each result is made by, and the texts in its settings that name entries of tables.
 MADE_BY = {
@@ -143,7 +143,7 @@ def change(path, name):
         ("interaction/influence.py", "influence", {"chapter on influence"}),
         ("interaction/interaction_test.py", "do_cells_interact", {"verdict", "report of a test"}),
         ("plots/maps.py", "influence_map", {"chapter on influence"}),
-        ("notebook/run.py", "start_notebook", RECORDS),
+        ("notebook.py", "start_notebook", RECORDS),
     ],
 )
 def test_an_edit_makes_due_what_it_decides(before, copied, file, name, expected):

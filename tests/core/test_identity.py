@@ -6,9 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from scimf.core.identity import identity, identity_of_script
+from scimf.core.identity import identity
 from scimf.core.reached import Reached
 from scimf.dynamics.interactions import mlp
+from workflow.source import identity_of_script
 
 FILES = {
     "scimf/__init__.py": """

@@ -9,7 +9,7 @@ from scimf.counts.config import CountConfig
 from scimf.counts.flow import FlowConfig
 from scimf.simulate.counts import factorial
 
-SDE = scimf.paper_config(hidden=(8,), steps=2, batch_cells=8)  # published: with dropout
+SDE = scimf.SDEConfig.paper(hidden=(8,), steps=2, batch_cells=8)  # published: with dropout
 COUNTS = CountConfig(width=8, tokens=2, latent=4, layers=1, heads=2, split=True, steps=2)
 FLOW = FlowConfig(width=8, blocks=1, heads=2, steps=2)
 

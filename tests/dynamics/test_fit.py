@@ -5,7 +5,7 @@ import torch
 from scimf.core.optimise import CHECKPOINT_EVERY
 from scimf.data.space import fit_space
 from scimf.data.split import hold_out
-from scimf.dynamics.config import SDEConfig, paper_config
+from scimf.dynamics.config import SDEConfig
 from scimf.dynamics.fit import fit, fit_many
 from scimf.dynamics.snapshots import Snapshots, TimeScale
 from scimf.simulate import systems
@@ -60,7 +60,7 @@ def test_every_named_choice_runs_and_repeats(tiny, settings):
 
 
 def test_published_configuration_runs(tiny):
-    model = fit(*tiny, config=paper_config(steps=2), progress=False)
+    model = fit(*tiny, config=SDEConfig.paper(steps=2), progress=False)
     assert model.standardiser.scale == 1 and len(model.history["data"]) == 2
 
 

@@ -3,7 +3,7 @@ import pytest
 import torch
 import torchsde
 
-from scimf.dynamics.config import INTERACTIONS, SDEConfig, paper_config
+from scimf.dynamics.config import INTERACTIONS, SDEConfig
 from scimf.dynamics.integrate import Groups, roll_out
 from scimf.dynamics.interactions import AdditiveInteraction, CellAttention
 from scimf.dynamics.model import Diffusion, InteractingSDE, matched_config, n_parameters
@@ -19,14 +19,14 @@ def sde_of(interaction="none", dim=4, **settings):
 
 
 def test_published_parameter_counts():
-    sde = InteractingSDE(50, paper_config())
+    sde = InteractingSDE(50, SDEConfig.paper())
     assert n_parameters(sde.intrinsic) == 91_698
     assert n_parameters(sde.interaction) == 28_050
     assert n_parameters(sde) == 119_748
 
 
 def test_published_settings():
-    config = paper_config()
+    config = SDEConfig.paper()
     assert (config.steps, config.lr, config.clip, config.sigma, config.dt) == (
         3000,
         1e-3,
@@ -35,7 +35,7 @@ def test_published_settings():
         0.1,
     )
     assert (config.loss, config.batch_cells, config.target_cells) == ("sinkhorn", 512, None)
-    assert paper_config(steps=5).steps == 5
+    assert SDEConfig.paper(steps=5).steps == 5
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_bad_setting_is_named(key, value):
 
 
 def test_config_round_trip_and_unknown_key():
-    assert SDEConfig.from_dict(paper_config().to_dict()) == paper_config()
+    assert SDEConfig.from_dict(SDEConfig.paper().to_dict()) == SDEConfig.paper()
     with pytest.raises(ValueError, match="learning_rate"):
         SDEConfig.from_dict({"learning_rate": 1.0})
 

@@ -29,7 +29,7 @@ def assert_names_coordinates(ax):
 
 def test_cells_by_time_have_their_own_time_and_a_colour_bar(ax, xy):
     time = np.arange(30.0)
-    assert plots.cells_by_time(ax, xy, time, unit="days", labels=AXES) is ax
+    assert plots.cells(ax, xy, time, labels=AXES, bar="time (days)") is ax
     (points,) = ax.collections
     assert by_place(points) == dict(zip(map(tuple, xy.tolist()), time, strict=True))
     assert points.get_clim() == (0, 29) and points.get_cmap().name == "viridis"
@@ -40,7 +40,7 @@ def test_cells_by_time_have_their_own_time_and_a_colour_bar(ax, xy):
 
 def test_cells_by_type_have_the_colour_of_their_type_and_a_legend(ax, xy):
     types = np.array(["b", "a", "c"] * 10)
-    plots.cells_by_type(ax, xy, types, labels=AXES)
+    plots.cells(ax, xy, types, labels=AXES)
     colours = plots.type_colours("abc")
     expected = [colours[name].lower() for name in types]
     assert by_place(ax.collections[0]) == dict(zip(map(tuple, xy.tolist()), expected, strict=True))
@@ -49,15 +49,6 @@ def test_cells_by_type_have_the_colour_of_their_type_and_a_legend(ax, xy):
     handles = ax.get_legend().legend_handles
     assert [handle.get_color() for handle in handles] == list(colours.values())
     assert_names_coordinates(ax)
-
-
-def test_cells_by_type_in_given_colours_without_a_legend(ax, xy):
-    types = np.array(["a", "b"] * 15)
-    given = {"a": "#111111", "b": "#222222"}
-    plots.cells_by_type(ax, xy, types, labels=AXES, legend=False, colours=given)
-    expected = [given[name] for name in types]
-    assert by_place(ax.collections[0]) == dict(zip(map(tuple, xy.tolist()), expected, strict=True))
-    assert ax.get_legend() is None and not ax.lines
 
 
 def test_predicted_cells_are_drawn_on_observed_ones(ax, xy):

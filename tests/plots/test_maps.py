@@ -83,7 +83,7 @@ def test_a_signed_matrix_has_colours_around_zero_and_names_on_both_sides(ax, val
     plots.pair_matrix(ax, values, label="influence")
     (image,) = ax.images
     np.testing.assert_array_equal(image.get_array().filled(np.nan), values)
-    assert image.get_clim() == (-2, 2) and image.get_cmap().name == "RdBu_r"
+    assert image.get_clim() == (-2, 2) and image.get_cmap().name == "RdBu"
     senders, receivers = ax.get_xticklabels(), ax.get_yticklabels()
     assert [label.get_text() for label in senders] == list(values.columns)
     assert [label.get_text() for label in receivers] == list(values.index)

@@ -1,11 +1,18 @@
-"""The style file is applied, and colours are decided by names alone."""
+"""The style file is applied when asked for, and colours are decided by names alone."""
+
+import subprocess
+import sys
 
 import matplotlib.pyplot as plt
 
 from scimf import plots
 
 
-def test_importing_the_package_applies_the_style_file():
+def test_the_style_is_used_when_asked_for_and_not_before():
+    code = "import matplotlib.pyplot as plt; before = dict(plt.rcParams); import scimf.plots"
+    code += "; assert dict(plt.rcParams) == before"
+    subprocess.run([sys.executable, "-c", code], check=True)
+    plots.use_style()
     assert list(plt.rcParams["figure.figsize"]) == [3.4, 2.6]
     assert not plt.rcParams["axes.spines.top"]
     cycle = [

@@ -14,7 +14,7 @@ from evidence.other_methods import (
 )
 
 from scimf.data.split import hold_out
-from scimf.dynamics.config import SDEConfig, paper_config
+from scimf.dynamics.config import SDEConfig
 from scimf.dynamics.fit import fit
 from scimf.dynamics.model import IntrinsicDrift
 from scimf.dynamics.snapshots import Snapshots, Standardiser, TimeScale
@@ -48,7 +48,7 @@ def test_a_form_changes_nothing_but_itself():
     assert differing(attention(QUICK), QUICK) == {"interaction", "dropout"}
     assert differing(occupancy(QUICK), QUICK) == {"interaction"}
     budget = {"steps", "batch_cells", "target_cells", "batch_groups"}
-    assert differing(shortened(QUICK), paper_config()) == budget
+    assert differing(shortened(QUICK), SDEConfig.paper()) == budget
 
 
 def test_neural_ode_has_no_noise(tiny):

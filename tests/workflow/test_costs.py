@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from scimf.dynamics.config import paper_config
+from scimf.dynamics.config import SDEConfig
 from scimf.dynamics.model import InteractingSDE
 from workflow.benchmarks import costs, scaling, training_steps
 
@@ -60,7 +60,7 @@ def test_a_published_step_crosses_gaps_of_their_own_length(monkeypatch):
         return sdeint(sde, y, ticks, **options)
 
     monkeypatch.setattr(training_steps.torchsde, "sdeint", remembered)
-    sde = InteractingSDE(4, paper_config(dropout=0.0))
+    sde = InteractingSDE(4, SDEConfig.paper(dropout=0.0))
     first, *later = training_steps.snapshots_of((6, 6, 6), 4)
     training_steps.published_step(sde, first, later, 0, [1, 2])
     once = gradients_of(sde)

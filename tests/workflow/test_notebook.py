@@ -14,7 +14,8 @@ from matplotlib.figure import Figure
 
 from scimf.core import paths
 from scimf.data.registry import DataUnavailable
-from scimf.notebook import Source, start_notebook
+from scimf.notebook import start_notebook
+from workflow.source import Source
 
 matplotlib.use("Agg")
 NAME = "01_tiny"
@@ -66,14 +67,28 @@ def root(tmp_path, monkeypatch):
     (tmp_path / "notebooks").mkdir()
     (tmp_path / "notebooks" / f"{NAME}.py").write_text(SOURCE)
     (tmp_path / "notebooks" / "profiles.toml").write_text(PROFILES)
-    monkeypatch.delenv("SCIMF_UNATTENDED", raising=False)
+    for name in ("SCIMF_UNATTENDED", "SCIMF_RUN"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(paths, "ROOT", tmp_path)
     for folder in ("BUILD", "FIGURES", "RESULTS"):
         monkeypatch.setattr(paths, folder, tmp_path / folder.lower())
     return tmp_path
 
 
+@pytest.fixture
+def ordered(root, monkeypatch):
+    """Start a run as the runner does."""
+
+    def start(**values):
+        values = VALUES | values
+        monkeypatch.setenv("SCIMF_RUN", Source(NAME).order(values["profile"]))
+        return start_notebook(NAME, values)
+
+    return start
+
+
 def start(**values):
+    """Start a run by hand."""
     return start_notebook(NAME, VALUES | values)
 
 
@@ -81,10 +96,10 @@ def written(root, profile="smoke"):
     return json.loads((root / "results" / profile / f"{NAME}.json").read_text())
 
 
-def test_start_seeds_everything_and_reads_the_declared_parameters(root):
-    run = start()
+def test_start_seeds_everything_and_reads_the_declared_parameters(root, ordered):
+    run = ordered()
     first = random.random(), np.random.rand(), torch.rand(()).item()
-    start()
+    ordered()
     assert first == (random.random(), np.random.rand(), torch.rand(()).item())
     assert run.parameters == {"profile": "smoke", "seed": 3, "device": "cpu", "lr": 0.5}
     assert run.build == root / "build" / "smoke" / NAME
@@ -93,6 +108,28 @@ def test_start_seeds_everything_and_reads_the_declared_parameters(root):
     assert "lr = 0.5" in repr(run)
     again = torch.rand(2, generator=run.generator())
     torch.testing.assert_close(torch.rand(2, generator=run.generator()), again)
+
+
+def test_a_run_by_hand_records_no_source_and_enforces_nothing(root):
+    run = start(profile="teach")
+    run.expect("pigs fly", False)
+    run.finish()
+    record = written(root, "teach")
+    assert record["source"] == ""
+    assert record["parameters"] == {"profile": "teach", "seed": 3, "device": "cpu"}
+
+
+def test_a_parameter_without_a_value_is_refused(root, ordered, monkeypatch):
+    ordered()
+    monkeypatch.delitem(VALUES, "lr")
+    with pytest.raises(ValueError, match="01_tiny: no value for lr"):
+        ordered()
+
+
+def test_a_run_draws_in_the_style_of_the_project(root):
+    matplotlib.rcdefaults()
+    start()
+    assert list(matplotlib.rcParams["figure.figsize"]) == [3.4, 2.6]
 
 
 def test_auto_device_is_resolved(root):
@@ -110,7 +147,7 @@ def test_auto_device_is_resolved(root):
 def test_profile_errors_name_key_and_notebook(root, table, match):
     (root / "notebooks" / "profiles.toml").write_text(PROFILES.replace("lr = 1", table))
     with pytest.raises(ValueError, match=match):
-        start()
+        Source(NAME).order("smoke")
 
 
 def test_unknown_profile_setting_is_refused(root):
@@ -118,11 +155,11 @@ def test_unknown_profile_setting_is_refused(root):
         PROFILES.replace("enforce = false", "enforced = false")
     )
     with pytest.raises(ValueError, match="smoke.*expected"):
-        start()
+        Source(NAME).order("smoke")
 
 
-def test_a_run_is_complete_only_after_finish(root):
-    run = start()
+def test_a_run_is_complete_only_after_finish(root, ordered):
+    run = ordered()
     assert written(root)["status"] == "running"
     run.record(
         {"a.b": 1, "c": np.float32(0.5)},
@@ -203,8 +240,8 @@ def test_record_refuses_a_key_twice_unattended(root, monkeypatch):
         run.record(x=3.0)
 
 
-def test_claims_are_enforced_by_the_profile(root, capsys):
-    run = start()
+def test_claims_are_enforced_by_the_profile(root, ordered, capsys):
+    run = ordered()
     run.expect("water is wet", True)
     run.expect("pigs fly", lambda: torch.tensor(False))
     assert "does not hold: pigs fly" in capsys.readouterr().out
@@ -212,7 +249,7 @@ def test_claims_are_enforced_by_the_profile(root, capsys):
     claims = written(root)["claims"]
     assert claims == {"water is wet": {"status": "kept"}, "pigs fly": {"status": "failed"}}
     with pytest.raises(AssertionError, match="pigs fly"):
-        start(profile="teach").expect("pigs fly", np.bool_(False))
+        ordered(profile="teach").expect("pigs fly", np.bool_(False))
     assert written(root, "teach")["claims"]["pigs fly"]["status"] == "failed"
     assert written(root, "teach")["status"] == "failed"
     with pytest.raises(TypeError, match="True or False"):
@@ -234,7 +271,7 @@ def test_a_claim_on_skipped_data_is_not_evaluated(root, monkeypatch, capsys):
         }
         return types.SimpleNamespace(uns={"scimf": about}, options=options)
 
-    monkeypatch.setattr("scimf.notebook.run.load", load)
+    monkeypatch.setattr("scimf.notebook.load", load)
     run = start(profile="teach")
     loaded = run.load(["near", "far"], each={"near": {"seed": 1}})
     assert list(loaded) == ["near"]

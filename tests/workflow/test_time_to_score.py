@@ -9,7 +9,7 @@ from evidence.boards import BOARDS
 from evidence.setups import inner_setup, setups
 
 import scimf
-from scimf.dynamics.config import paper_config
+from scimf.dynamics.config import SDEConfig
 from workflow.benchmarks import time_to_score
 from workflow.benchmarks.published_training import PublishedTraining
 
@@ -34,7 +34,7 @@ def test_nothing_of_a_held_out_time_takes_part():
 
 
 def test_the_engine_takes_the_gradients_that_are_written_out(setup):
-    config = paper_config(dropout=0.0, sigma=1e-6, kinetic_weight=1.0)
+    config = SDEConfig.paper(dropout=0.0, sigma=1e-6, kinetic_weight=1.0)
     found = []
     for how in ("by_engine", "written_out"):
         training = PublishedTraining(setup, 0, config)
@@ -49,7 +49,7 @@ def test_training_repeats_and_leaves_the_random_state_of_the_caller(setup):
     for k in range(2):
         torch.manual_seed(k)
         before = torch.get_rng_state()
-        training = PublishedTraining(setup, 0, paper_config(batch_cells=8, dropout=0.5))
+        training = PublishedTraining(setup, 0, SDEConfig.paper(batch_cells=8, dropout=0.5))
         for _ in range(2):
             training.step(training.by_engine)
         assert torch.equal(torch.get_rng_state(), before)
@@ -59,7 +59,7 @@ def test_training_repeats_and_leaves_the_random_state_of_the_caller(setup):
 
 def test_a_comparison_says_who_was_first_and_goes_on_where_it_was(setup, tmp_path, monkeypatch):
     monkeypatch.setattr(time_to_score, "others_busy", lambda since: 0.0)
-    small = {"steps": 3, "lengths": (2, 4), "config": paper_config(batch_cells=8)}
+    small = {"steps": 3, "lengths": (2, 4), "config": SDEConfig.paper(batch_cells=8)}
     found = time_to_score.compare(setup, range(2), tmp_path, **small)
     theirs, _ = found["curves"]["published"]
     ours, _ = found["curves"]["ours"]

@@ -8,7 +8,7 @@ from evidence.choices import recommended
 from torch import nn
 
 from scimf.core.parallel import seeded
-from scimf.dynamics.config import SDEConfig, paper_config
+from scimf.dynamics.config import SDEConfig
 from scimf.dynamics.interactions import AdditiveInteraction, CellAttention
 from scimf.dynamics.model import InteractingSDE
 from workflow.benchmarks.peak import peak
@@ -22,7 +22,7 @@ _LIMIT_GIB = 4  #: for which the largest exact population is named
 
 def config_of(form: str) -> SDEConfig:
     """Return settings that stand for a form of interaction: the published ones, or ours."""
-    return paper_config(dropout=0.0) if form == "attention" else recommended()
+    return SDEConfig.paper(dropout=0.0) if form == "attention" else recommended()
 
 
 # ----------------------------------------------------------------- a drift beside matrix products

@@ -31,7 +31,7 @@ from evidence.two_sided import TwoSided, reversed_time
 import scimf
 from scimf.core import paths
 from scimf.core.files import write_file
-from scimf.dynamics.config import SDEConfig, paper_config
+from scimf.dynamics.config import SDEConfig
 from scimf.dynamics.fit import fit
 from scimf.dynamics.fitted import Sampler
 from scimf.evaluation.baselines import BASELINES
@@ -78,7 +78,7 @@ def published_curve(
     setup: Setup, seed: int, *, steps: int, config: SDEConfig | None = None
 ) -> Curve:
     """Scores after 1, 2, 4, ... and ``steps`` published steps, and seconds by our engine."""
-    training = PublishedTraining(setup, seed, config or paper_config())
+    training = PublishedTraining(setup, seed, config or SDEConfig.paper())
     curve = []
     spent = 0.0
     while training.steps < steps:
@@ -199,7 +199,7 @@ def compare(
 
 
 def _seconds_per_step(setup: Setup, config: SDEConfig | None) -> list[float]:
-    training = PublishedTraining(setup, 0, config or paper_config())
+    training = PublishedTraining(setup, 0, config or SDEConfig.paper())
     written_out = partial(training.step, training.written_out)
     return in_turns({"published": written_out}, 3)["published"].tolist()
 

@@ -12,7 +12,7 @@ from evidence.choices import recommended
 from torch import Tensor, nn
 
 from scimf.core.parallel import seeded
-from scimf.dynamics.config import SDEConfig, paper_config
+from scimf.dynamics.config import SDEConfig
 from scimf.dynamics.fit import Batch, TrainingData, batch_loss
 from scimf.dynamics.integrate import Groups
 from scimf.dynamics.model import InteractingSDE
@@ -238,7 +238,7 @@ def three_steps(
     """
     clouds = [cloud.to(device) for cloud in snapshots_of(sizes, dim)]
     later = clouds[1:]
-    as_paper = paper_config(dropout=0.0)  # dropout would draw different masks in the two codes
+    as_paper = SDEConfig.paper(dropout=0.0)  # dropout would draw different masks in the two codes
     with seeded(0):
         large = InteractingSDE(dim, as_paper).to(device)
         start = clouds[0][torch.randperm(len(clouds[0]))[:cells]]

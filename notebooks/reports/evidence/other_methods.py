@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 from scimf.core.optimise import Plan, optimise
 from scimf.core.parallel import seeded
-from scimf.dynamics.config import SDEConfig, paper_config
+from scimf.dynamics.config import SDEConfig
 from scimf.dynamics.interactions import mlp
 from scimf.dynamics.losses import exact_plan
 from scimf.dynamics.snapshots import KEY, Snapshots, Standardiser, TimeScale
@@ -64,7 +64,7 @@ def occupancy(base: SDEConfig) -> SDEConfig:
 
 def shortened(base: SDEConfig) -> SDEConfig:
     """Take the published configuration with the steps and batches of ``base``."""
-    return paper_config(
+    return SDEConfig.paper(
         steps=base.steps,
         batch_cells=base.batch_cells,
         target_cells=base.target_cells,

@@ -21,7 +21,23 @@ from scimf.core.files import sha256_of, write_file, written_aside
 from scimf.core.parallel import resolve_device
 from scimf.data.load import load
 from scimf.data.registry import DataUnavailable
-from scimf.notebook.source import PACKAGES, Source
+from scimf.plots.style import use_style
+
+#: Packages whose versions stand in every record.
+PACKAGES = (
+    "torch",
+    "torchsde",
+    "POT",
+    "geomloss",
+    "numpy",
+    "scipy",
+    "pandas",
+    "anndata",
+    "scanpy",
+    "scikit-learn",
+)
+#: What a run that nobody ordered records of its parameters.
+ALWAYS = ("profile", "seed", "device")
 
 
 def say(line: str) -> None:
@@ -31,26 +47,27 @@ def say(line: str) -> None:
 
 
 def start_notebook(name: str, parameters: Mapping[str, Any]) -> "Run":
-    """Seed everything, choose the device and open the record of this run.
+    """Seed everything, choose the device, set the style of figures and open the record of this run.
 
     Parameters
     ----------
     name
         The notebook, e.g. ``"03_train"``.
     parameters
-        The notebook's ``globals()``: the declared parameters are read from it, ``profile``,
-        ``seed`` and ``device`` among them.
+        The notebook's ``globals()``, with ``profile``, ``seed`` and ``device``. Which others are
+        parameters, whether claims are enforced and what the results depend on is told by who
+        ordered the run, in the environment variable ``SCIMF_RUN``; by hand nobody does.
 
     Examples
     --------
     >>> run = start_notebook("03_train", globals())  # doctest: +SKIP
     """
-    source = Source(name)
-    declared = source.parameters()
-    missing = ({"profile", "seed", "device"} | set(declared)) - set(parameters)
+    order = json.loads(os.environ.get("SCIMF_RUN", "{}"))
+    declared = order.get("parameters", ALWAYS)
+    missing = [key for key in {*ALWAYS, *declared} if key not in parameters]
     if missing:
-        raise ValueError(f"{source}: no value for {', '.join(sorted(missing))}")
-    return Run(source, {key: parameters[key] for key in declared})
+        raise ValueError(f"{name}: no value for {', '.join(sorted(missing))}")
+    return Run(name, {key: parameters[key] for key in declared}, order)
 
 
 class Run:
@@ -68,14 +85,12 @@ class Run:
         their inputs.
     """
 
-    def __init__(self, source: Source, parameters: dict[str, Any]):
-        self.source = source
-        self.name = source.name
+    def __init__(self, name: str, parameters: dict[str, Any], order: Mapping[str, Any]):
+        self.name = name
         self.parameters = parameters
         self.profile = parameters["profile"]
         self.seed = parameters["seed"]
         self.device = resolve_device(parameters["device"]).type
-        self._enforce = source.settings(self.profile)[0]["enforce"]
         self.build = paths.BUILD / self.profile / self.name
         self.fits = paths.BUILD / "fits"
         self.figures = paths.FIGURES / self.profile
@@ -85,9 +100,11 @@ class Run:
         random.seed(self.seed)
         np.random.seed(self.seed)
         torch.manual_seed(self.seed)
+        use_style()
 
         self._start = time.monotonic()
-        self._identity = source.identity(self.profile)
+        self._enforce = bool(order.get("enforce", False))
+        self._source = order.get("source", "")
         self._inputs: dict[str, str] = {}
         self._metrics: dict[str, Any] = {}
         self._claims: dict[str, dict[str, str]] = {}
@@ -275,7 +292,7 @@ class Run:
         # a cell again.
         if name in seen and os.environ.get("SCIMF_UNATTENDED"):
             again = f"{kind} {name!r} is used a second time; choose another name"
-            raise ValueError(f"{self.source}: {again}")
+            raise ValueError(f"{self.name}: {again}")
 
     def _write(self, status: str) -> None:
         on_gpu = self.device == "cuda"
@@ -285,7 +302,7 @@ class Run:
             "profile": self.profile,
             "status": status,
             "parameters": self.parameters,
-            "source": self._identity,
+            "source": self._source,
             "inputs": self._inputs,
             "versions": self._versions,
             "device": f"{self.device} ({hardware})",

@@ -1,28 +1,19 @@
 """Sources of the notebooks: their parameters, their profiles, what their results depend on."""
 
 import ast
+import hashlib
+import json
 import re
 import tomllib
+from pathlib import Path
 from typing import Any
 
 from scimf.core import paths
-from scimf.core.identity import identity_of_script
+from scimf.core.reached import Reached
+from scimf.notebook import PACKAGES
 
 #: What a profile says of all notebooks, beside the tables of each.
 SETTINGS = {"enforce": bool, "wall_seconds": int}
-#: Packages whose versions stand in every record.
-PACKAGES = (
-    "torch",
-    "torchsde",
-    "POT",
-    "geomloss",
-    "numpy",
-    "scipy",
-    "pandas",
-    "anndata",
-    "scanpy",
-    "scikit-learn",
-)
 _PARAMETERS_CELL = re.compile(
     r'^# %%.*tags=\[[^\]]*"parameters"[^\]]*\].*\n((?:(?!# %%).*\n?)*)', re.MULTILINE
 )
@@ -114,7 +105,30 @@ class Source:
         """
         values = _profiles().get(profile, {}).get(self.name)
         settings = {"name": self.name, "values": values, "pins": _pins()}
-        return identity_of_script(self.path, settings=settings)
+        return identity_of_script(self.path, settings)
+
+    def order(self, profile: str) -> str:
+        """Tell a run what it cannot know by itself: the environment variable ``SCIMF_RUN``."""
+        order = {
+            "parameters": list(self.parameters()),
+            "enforce": self.settings(profile)[0]["enforce"],
+            "source": self.identity(profile),
+        }
+        return json.dumps(order)
+
+
+def identity_of_script(
+    path: Path, settings: dict[str, Any] | None = None, *, root: Path | None = None
+) -> str:
+    """Hash what the results of a script depend on: its code, what that reaches, and settings.
+
+    ``root`` is the folder that holds the package ``scimf``; the present one by default.
+    """
+    reached = Reached(root or paths.ROOT, path.parent)
+    reached.add_texts(Reached.texts_in(settings))
+    code = reached.add_script(path.read_text(encoding="utf-8"))
+    content = "\n".join([code, reached.digest(), json.dumps(settings, sort_keys=True)])
+    return hashlib.sha256(content.encode()).hexdigest()
 
 
 def _profiles() -> dict[str, Any]:
