@@ -205,10 +205,7 @@ class SetAutoencoder(CountAutoencoder):
         return self.down(self.encoder(pooled))
 
     def summarise(self, counts: Tensor) -> Tensor:
-        """Map counts (cells, genes) to (cells, tokens, latent or twice that).
-
-        Only the expressed genes are looked at.
-        """
+        """Map counts to tokens as :meth:`pool_pairs` does, of the expressed genes alone."""
         return self.pool_pairs(*_expressed_genes(counts))
 
     def outputs(self, z: Tensor, genes: Tensor | None = None) -> Tensor:

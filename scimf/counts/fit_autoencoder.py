@@ -337,19 +337,8 @@ def fit_counts_many(
 ) -> dict[tuple[str, int], FittedCounts]:
     """Fit every configuration with every seed, side by side; finished fits are read.
 
-    Parameters
-    ----------
-    adata, cells, genes, cache, device
-        As in :func:`fit_counts`.
-    configs, seeds
-        Settings by name, and training seeds.
-    workers
-        Processes of one thread each; the number of cores, at most 8, if omitted, and 1 on a GPU.
-
-    Returns
-    -------
-    dict
-        ``(name, seed) -> FittedCounts``.
+    ``adata, cells, genes, cache, device`` as in :func:`fit_counts`; ``configs, seeds, workers`` and
+    the dictionary ``(name, seed) -> FittedCounts`` as in :func:`scimf.dynamics.fit.fit_many`.
     """
     shared = {"genes": list(genes), "device": device, "cache": cache}
     jobs = {}
