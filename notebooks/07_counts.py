@@ -51,12 +51,12 @@ import pandas as pd
 import torch
 from scipy import stats
 from torch import nn
+from torch.nn import functional as F
 
 from scimf import plots, start_notebook
 from scimf.counts.autoencoder import SetAutoencoder
 from scimf.counts.blocks import SwiGLU
-from scimf.counts.config import CountConfig, paper_counts_config
-from scimf.counts.autoencoder import expressed_genes
+from scimf.counts.config import CountConfig
 from scimf.counts.likelihood import log_negative_binomial
 from scimf.counts.fit_autoencoder import fit_counts_many, panel_counts
 from scimf.evaluation.reconstruction_metrics import (
@@ -84,7 +84,9 @@ torch.manual_seed(seed)
 tiny = CountConfig(width=8, tokens=2, latent=4, layers=1, heads=2, cross_heads=2)
 toy = SetAutoencoder(6, tiny).eval().requires_grad_(False)
 x = torch.tensor([[3.0, 0, 1, 0, 0, 7], [0, 2, 0, 0, 0, 1]])
-genes, values = expressed_genes(x)
+genes = torch.tensor([[0, 2, 5], [1, 5, 6]])  # that each cell expresses; 6 stands for none
+values = F.pad(x, (0, 1)).gather(1, genes)
+torch.testing.assert_close(toy.pool_pairs(genes, values), toy.summarise(x))
 sets = {"genes": genes.tolist(), "counts": values.tolist()}
 pd.DataFrame(sets, index=["first cell", "second cell"])
 
@@ -165,8 +167,9 @@ shuffled = toy.place(toy.pool_pairs(genes[:1, order], values[:1, order]))[0]
 changes = {"other order": float((shuffled - latent).abs().max())}
 for name, masked in (("masked", True), ("as published", False)):
     toy.config = replace(tiny, masked=masked)
-    bare = toy.place(toy.pool_pairs(*expressed_genes(x[:1], pad_to=3)))[0]
-    padded = toy.place(toy.pool_pairs(*expressed_genes(x[:1], pad_to=50)))[0]
+    bare = toy.place(toy.pool_pairs(genes[:1], values[:1]))[0]
+    longer = F.pad(genes[:1], (0, 47), value=6)
+    padded = toy.place(toy.pool_pairs(longer, F.pad(values[:1], (0, 47))))[0]
     changes[name] = float((padded - bare).abs().max())
 toy.config = tiny
 pd.Series(changes, name="largest change of the latent; below: 47 paddings added")
@@ -231,7 +234,7 @@ print(f"minus log-likelihood of the cell: {surprise.sum():.2f} nats")
 
 # %%
 sizes = []
-for g, config in ((6, tiny), (17_002, paper_counts_config("dentate_gyrus"))):
+for g, config in ((6, tiny), (17_002, CountConfig.paper("dentate_gyrus"))):
     d = config.width
     hidden = 4 * int(np.ceil(int(8 * d / 3) / 4))  # of SwiGLU
     block = 4 * d * d + 3 * d * hidden  # attention and SwiGLU
@@ -375,9 +378,13 @@ toy.config = replace(tiny, masked=False)
 cells = torch.tensor([[5.0, 0, 0, 0, 0, 0], [1, 1, 1, 1, 1, 1]])
 change = {}
 for label, cell in zip(("one gene", "six genes"), cells, strict=True):
-    bare = toy.place(toy.pool_pairs(*expressed_genes(cell[None], pad_to=6)))[0]
-    padded = toy.place(toy.pool_pairs(*expressed_genes(cell[None], pad_to=12)))[0]
-    change[label] = float((padded - bare).abs().max())
+    expressed = cell.nonzero().T  # (1, genes)
+    latents = []
+    for length in (6, 12):
+        padded = F.pad(expressed, (0, length - expressed.shape[1]), value=6)
+        pooled = toy.pool_pairs(padded, F.pad(cell, (0, 1))[padded])
+        latents.append(toy.place(pooled)[0])
+    change[label] = float((latents[1] - latents[0]).abs().max())
 toy.config = tiny
 pd.Series(change, name="change of the latent when six paddings are added")
 

@@ -62,7 +62,6 @@ from scimf.evaluation.generation_metrics import (
     log_pca,
     precision_recall,
 )
-from scimf.evaluation.latent_baselines import generation_samples
 from scimf.simulate.counts import factorial
 
 run = start_notebook("08_generation", globals())
@@ -252,6 +251,55 @@ flows = dict(zip(fits, fit_flow_many(jobs, cache=run.fits), strict=True))
 # | N(0, I) | no look at any cell; $L$ by type |
 # | set whole …, plain …, plain whole … | reconstruction and flow of the other three autoencoders |
 #
+# A **reconstruction** is the autoencoder alone: encode a cell (or a half of it, as in training),
+# decode the latent at the cell's own total, draw. Of the test cells by each of the four, and of as
+# many training cells by the set one:
+
+# %%
+others = ["plain", "set_whole", "plain_whole"]
+drawn = {}
+for k in range(n_seeds):
+    chosen = np.random.default_rng([k, 2]).permutation(len(known))[: len(truth)]
+    encoded = {"reconstruction": ("set", truth), "perfect_flow": ("set", known[chosen])}
+    for kind in others:
+        encoded[f"{kind}_reconstruction"] = (kind, truth)
+    drawn[k] = {}
+    for row, (kind, counts) in encoded.items():
+        z = fits[kind, k].encode_as_trained(counts, seed=k)
+        drawn[k][row] = fits[kind, k].draw(z, counts.sum(1), seed=k).X.toarray()
+
+# %% [markdown]
+# The **flow** of the set autoencoder, with the library sizes that go with its own latents, with
+# those of the type alone, and given no type at all:
+
+# %%
+size_by_type = {}  # total counts (test cells,), whatever the latents are
+for k in range(n_seeds):
+    flow = flows["set", k]
+    size_by_type[k] = flow.library.draw(flow.conditions.labels(test.obs), seed=k)
+    drawn[k]["flow"] = flow.sample(test.obs, seed=k).X.toarray()
+    sized = flow.sample(test.obs, library=size_by_type[k], seed=k)
+    drawn[k]["flow_sized_by_type"] = sized.X.toarray()
+    drawn[k]["flow_unconditional"] = flow.sample(test.n_obs, seed=k).X.toarray()
+
+# %% [markdown]
+# **Priors** need no training: N(0, I) knows no cell, the fitted Gaussian is what the flow starts
+# from, left where it is. It has the mean and spread of each latent number already; types,
+# correlations and all else that is not Gaussian are for the flow to learn. Neither latent is that
+# of a cell, so that both get the sizes of the type. Last, the flows of the other three:
+
+# %%
+for k in range(n_seeds):
+    flow = flows["set", k]
+    rng = np.random.default_rng([k, 1])  # not the stream that library sizes are drawn from
+    noise = rng.standard_normal((test.n_obs, *flow.mean.shape)).astype(np.float32)
+    priors = {"fitted_gaussian": noise * flow.sd + flow.mean, "standard_normal": noise}
+    for row, z in priors.items():
+        drawn[k][row] = flow.counts.draw(z, size_by_type[k], seed=k).X.toarray()
+    for kind in others:
+        drawn[k][f"{kind}_flow"] = flows[kind, k].sample(test.obs, seed=k).X.toarray()
+
+# %% [markdown]
 # Scores (`scimf.evaluation.generation_metrics`) are taken in 30 principal components of the
 # log-normalised **test** cells. The floor is what another draw of real cells scores. Distances are
 # best at the floor, `nn_accuracy` at one half, `precision` and `recall` at the floor's. A
@@ -260,13 +308,8 @@ flows = dict(zip(fits, fit_flow_many(jobs, cache=run.fits), strict=True))
 # row *perfect flow*.
 
 # %%
-drawn = {}
 tables = {}
 for k in range(n_seeds):
-    others = {}
-    for kind in ("plain", "set_whole", "plain_whole"):
-        others[kind] = flows[kind, k]
-    drawn[k] = generation_samples(flows["set", k], test, train=train, others=others, seed=k)
     tables[k] = generation_table(drawn[k], known, truth, seed=k)
 scores = pd.concat(tables, names=["seed", "row"])
 mean = scores.groupby("row", sort=False).mean()

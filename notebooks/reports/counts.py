@@ -69,7 +69,7 @@ import pandas as pd
 import torch
 from sklearn.decomposition import PCA
 
-from evidence import scvi_peer
+from evidence import latent_baselines, scvi_peer
 from evidence.embeddings import embedding_f1
 from evidence.strength_panel import against_strength
 from evidence.unseen_combinations import combination_cells, score_combination
@@ -79,7 +79,7 @@ from scimf.counts.likelihood import log_normalised
 from scimf.counts.fit_autoencoder import choose_panel, fit_counts_many, panel_counts
 from scimf.counts.fit_flow import fit_flow_many
 from scimf.counts.flow import FlowConfig
-from scimf.evaluation import generation_metrics, latent_baselines, reconstruction_metrics
+from scimf.evaluation import generation_metrics, reconstruction_metrics
 from scimf.simulate.counts import factorial
 
 # %%

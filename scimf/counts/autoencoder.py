@@ -17,7 +17,7 @@ from scimf.counts.config import CountConfig
 from scimf.counts.likelihood import log_negative_binomial, log_normalised
 
 
-def expressed_genes(counts: Tensor, pad_to: int | None = None) -> tuple[Tensor, Tensor]:
+def _expressed_genes(counts: Tensor, pad_to: int | None = None) -> tuple[Tensor, Tensor]:
     """Return indices and counts of the expressed genes, padded with gene ``n_genes`` and count 0.
 
     (cells, genes) -> two (cells, length); ``length`` is that of the longest cell, or ``pad_to``.
@@ -205,11 +205,8 @@ class SetAutoencoder(CountAutoencoder):
         return self.down(self.encoder(pooled))
 
     def summarise(self, counts: Tensor) -> Tensor:
-        """Map counts (cells, genes) to (cells, tokens, latent or twice that).
-
-        Only the expressed genes are looked at.
-        """
-        return self.pool_pairs(*expressed_genes(counts))
+        """Map counts to tokens as :meth:`pool_pairs` does, of the expressed genes alone."""
+        return self.pool_pairs(*_expressed_genes(counts))
 
     def outputs(self, z: Tensor, genes: Tensor | None = None) -> Tensor:
         """Raw outputs (cells, queried genes, 1 or 2); the panel in its order by default."""

@@ -1,6 +1,7 @@
 """Every setting of a count autoencoder and its fit, and the settings of published models."""
 
 from dataclasses import dataclass
+from typing import Self
 
 from scimf.core.config import Config
 
@@ -8,6 +9,23 @@ ARCHITECTURES = ("set", "mlp")
 EMBEDDINGS = ("product", "concatenate")
 LIKELIHOODS = ("negative_binomial", "gaussian")
 DISPERSIONS = ("gene", "cell")
+
+
+#: Sizes of published models, where all of them are known ("cd4" embeds pairs in another way).
+PUBLISHED = {
+    "repository_default": {"width": 32, "tokens": 16, "layers": 8, "heads": 8, "cross_heads": 4},
+    "dentate_gyrus": {"width": 128, "tokens": 128, "layers": 2, "heads": 4, "cross_heads": 1},
+    "cd4": {"width": 256, "tokens": 256, "layers": 8, "heads": 4, "cross_heads": 4},
+}
+#: What they share.
+SHARED = {
+    "latent": 16,
+    "norm_pairs": True,
+    "gene_scale": 1.0,
+    "masked": False,
+    "lr": 1e-3,
+    "batch_cells": 128,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,34 +78,18 @@ class CountConfig(Config):
         if not self.kl_weight and self.latent < 2:
             self._refuse("latent", "a token on a sphere of zero mean needs at least 2 numbers")
 
+    @classmethod
+    def paper(cls, name: str, **changes) -> Self:
+        """Return settings of a published model: its size, norm of the pairs, padding, scale, step.
+
+        Raises
+        ------
+        ValueError
+            If there is no such model; names those there are.
+        """
+        if name not in PUBLISHED:
+            raise ValueError(f"name: expected one of {sorted(PUBLISHED)}, got {name!r}")
+        return cls(**(PUBLISHED[name] | SHARED | changes))
+
     def _refuse(self, name: str, reason: str) -> None:
         raise ValueError(f"CountConfig.{name}: {reason}, got {getattr(self, name)!r}")
-
-
-#: Sizes of published models, where all of them are known ("cd4" embeds pairs in another way).
-PUBLISHED = {
-    "repository_default": {"width": 32, "tokens": 16, "layers": 8, "heads": 8, "cross_heads": 4},
-    "dentate_gyrus": {"width": 128, "tokens": 128, "layers": 2, "heads": 4, "cross_heads": 1},
-    "cd4": {"width": 256, "tokens": 256, "layers": 8, "heads": 4, "cross_heads": 4},
-}
-
-
-def paper_counts_config(name: str, **changes) -> CountConfig:
-    """Return settings of a published model: its size, norm of the pairs, padding, scale and step.
-
-    Raises
-    ------
-    ValueError
-        If there is no such model; names those there are.
-    """
-    if name not in PUBLISHED:
-        raise ValueError(f"name: expected one of {sorted(PUBLISHED)}, got {name!r}")
-    shared = {
-        "latent": 16,
-        "norm_pairs": True,
-        "gene_scale": 1.0,
-        "masked": False,
-        "lr": 1e-3,
-        "batch_cells": 128,
-    }
-    return CountConfig(**(PUBLISHED[name] | shared | changes))

@@ -135,6 +135,20 @@ class FittedCounts:
             parts.append(z.cpu().numpy())
         return np.concatenate(parts)
 
+    def encode_as_trained(self, matrix: np.ndarray, *, seed: int = 0) -> np.ndarray:
+        """Latent tokens (n, tokens, latent) of counts (n, genes), seen as in training.
+
+        Whole, or a random half of each cell: an autoencoder that was trained on halves has never
+        met a cell at its full depth. Latents of a half also hold the noise of a half only, and what
+        is decoded from them is meant for another half: noise is not counted twice.
+        """
+        if self.config.split:
+            generator = torch.Generator().manual_seed(seed)
+            half = split_counts(torch.as_tensor(matrix), generator)[0].numpy()
+            # A cell of one count may have an empty half.
+            matrix = np.where(half.sum(1, keepdims=True) > 0, half, matrix)
+        return self.encode(matrix)
+
     @torch.no_grad()
     def decode(
         self, z: np.ndarray, library: np.ndarray, genes: Sequence[str] | None = None
@@ -323,19 +337,8 @@ def fit_counts_many(
 ) -> dict[tuple[str, int], FittedCounts]:
     """Fit every configuration with every seed, side by side; finished fits are read.
 
-    Parameters
-    ----------
-    adata, cells, genes, cache, device
-        As in :func:`fit_counts`.
-    configs, seeds
-        Settings by name, and training seeds.
-    workers
-        Processes of one thread each; the number of cores, at most 8, if omitted, and 1 on a GPU.
-
-    Returns
-    -------
-    dict
-        ``(name, seed) -> FittedCounts``.
+    ``adata, cells, genes, cache, device`` as in :func:`fit_counts`; ``configs, seeds, workers`` and
+    the dictionary ``(name, seed) -> FittedCounts`` as in :func:`scimf.dynamics.fit.fit_many`.
     """
     shared = {"genes": list(genes), "device": device, "cache": cache}
     jobs = {}

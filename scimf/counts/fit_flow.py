@@ -16,7 +16,6 @@ from scimf.core.parallel import seeded, side_by_side
 from scimf.counts.fit_autoencoder import FittedCounts, panel_counts
 from scimf.counts.flow import DiffusionTransformer, FlowConfig, guided, integrate
 from scimf.counts.library_size import LibrarySizes
-from scimf.counts.likelihood import split_counts
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -67,21 +66,6 @@ class _Conditions:
             found = pd.Index(values).get_indexer(column.astype(str))
             labels[:, k] = np.where(column.notna(), found, len(values))
         return labels
-
-
-def encode_as_trained(counts: FittedCounts, matrix: np.ndarray, *, seed: int = 0) -> np.ndarray:
-    """Latents (cells, tokens, latent) of counts (cells, genes), seen as in training.
-
-    Whole, or a random half of each cell: an autoencoder that was trained on halves has never met a
-    cell at its full depth. Latents of a half also hold the noise of a half only, and what is
-    decoded from them is meant for another half: noise is not counted twice.
-    """
-    if counts.config.split:
-        generator = torch.Generator().manual_seed(seed)
-        half = split_counts(torch.as_tensor(matrix), generator)[0].numpy()
-        # A cell of one count may have an empty half.
-        matrix = np.where(half.sum(1, keepdims=True) > 0, half, matrix)
-    return counts.encode(matrix)
 
 
 # --------------------------------------------------------------------------------- the fitted model
@@ -235,7 +219,7 @@ def fit_flow(
     ----------
     counts
         The fitted autoencoder, which stays as it is; the flow is fitted on its device. Cells are
-        encoded by :func:`encode_as_trained`.
+        encoded by :meth:`FittedCounts.encode_as_trained`.
     adata, cells
         Raw counts, and which cells to train on, (cells,) booleans; all by default. Others are never
         touched.
@@ -255,7 +239,7 @@ def fit_flow(
     known = _Conditions.of(seen.obs, conditions)
     labels = known.labels(seen.obs)
     matrix = panel_counts(seen, counts.genes)
-    latent = encode_as_trained(counts, matrix, seed=seed)
+    latent = counts.encode_as_trained(matrix, seed=seed)
     mean = latent.mean(0)
     sd = latent.std(0).clip(1e-6)
     standardised = (latent - mean) / sd

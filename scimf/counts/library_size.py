@@ -28,13 +28,11 @@ class LibraryOverTime:
     def of(cls, totals: np.ndarray, times: np.ndarray) -> Self:
         """Fit to total counts and times, (cells,) both."""
         log = np.log(totals)
-        known, means, sds = [], [], []
-        for time in np.unique(times):
-            seen = log[times == time]
-            known.append(float(time))
-            means.append(float(seen.mean()))
-            sds.append(float(seen.std()))
-        return cls(tuple(known), tuple(means), tuple(sds))
+        known = np.unique(np.asarray(times, float))
+        seen = [log[times == time] for time in known]
+        means = [float(values.mean()) for values in seen]
+        sds = [float(values.std()) for values in seen]
+        return cls(tuple(known.tolist()), tuple(means), tuple(sds))
 
     def draw(self, times: np.ndarray, *, seed: int = 0) -> np.ndarray:
         """Total counts (cells,) of cells at these times (cells,): whole numbers from 1."""

@@ -14,9 +14,10 @@ from scimf.dynamics.snapshots import Snapshots
 from scimf.evaluation.distances import MOST_ITERATIONS
 
 Cloud = np.ndarray | None
+Rng = np.random.Generator
 
 
-def resample(cloud: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
+def resample(cloud: np.ndarray, n: int, rng: Rng) -> np.ndarray:
     """``n`` different cells, or all of them and then repeats where there are fewer."""
     if n == 0:
         return cloud[:0]
@@ -35,9 +36,7 @@ def _neighbours(
     return before, after
 
 
-def _copy_previous(
-    starts: Snapshots, population: str, time: float, n: int, rng: np.random.Generator
-) -> Cloud:
+def _copy_previous(starts: Snapshots, population: str, time: float, n: int, rng: Rng) -> Cloud:
     """Return the latest observed snapshot before the held-out time, unchanged."""
     before, _ = _neighbours(starts, population, time)
     if before is None:
@@ -45,9 +44,7 @@ def _copy_previous(
     return resample(starts.cells[population, before], n, rng)
 
 
-def _copy_nearest(
-    starts: Snapshots, population: str, time: float, n: int, rng: np.random.Generator
-) -> Cloud:
+def _copy_nearest(starts: Snapshots, population: str, time: float, n: int, rng: Rng) -> Cloud:
     """Return the observed snapshot nearest in time, unchanged; the earlier of two equally near."""
     times = [t for t in starts.times(population) if t != time]
     if not times:
@@ -56,9 +53,7 @@ def _copy_nearest(
     return resample(starts.cells[population, nearest], n, rng)
 
 
-def _mixture(
-    starts: Snapshots, population: str, time: float, n: int, rng: np.random.Generator
-) -> Cloud:
+def _mixture(starts: Snapshots, population: str, time: float, n: int, rng: Rng) -> Cloud:
     """Cells of the two neighbouring snapshots, in proportion to closeness in time."""
     before, after = _neighbours(starts, population, time)
     if before is None or after is None:
@@ -69,9 +64,7 @@ def _mixture(
     return np.concatenate([earlier, later])
 
 
-def _mixture_all(
-    starts: Snapshots, population: str, time: float, n: int, rng: np.random.Generator
-) -> Cloud:
+def _mixture_all(starts: Snapshots, population: str, time: float, n: int, rng: Rng) -> Cloud:
     """Equal parts of all other observed times of the population."""
     times = [t for t in starts.times(population) if t != time]
     parts = []
@@ -83,9 +76,7 @@ def _mixture_all(
     return np.concatenate(parts)
 
 
-def _mean_shift(
-    starts: Snapshots, population: str, time: float, n: int, rng: np.random.Generator
-) -> Cloud:
+def _mean_shift(starts: Snapshots, population: str, time: float, n: int, rng: Rng) -> Cloud:
     """Cells of the snapshot before, all moved by one vector to the mean that is linear in time."""
     before, after = _neighbours(starts, population, time)
     if before is None or after is None:
@@ -96,9 +87,7 @@ def _mean_shift(
     return resample(x, n, rng) + (y.mean(0) - x.mean(0)) * fraction
 
 
-def _last_velocity(
-    starts: Snapshots, population: str, time: float, n: int, rng: np.random.Generator
-) -> Cloud:
+def _last_velocity(starts: Snapshots, population: str, time: float, n: int, rng: Rng) -> Cloud:
     """Cells of the snapshot before, moved on by the mean velocity between the two before."""
     earlier = [t for t in starts.times(population) if t < time]
     if len(earlier) < 2:
@@ -110,9 +99,7 @@ def _last_velocity(
     return resample(y, n, rng) + (y.mean(0) - x.mean(0)) * fraction
 
 
-def _ot_interpolation(
-    starts: Snapshots, population: str, time: float, n: int, rng: np.random.Generator
-) -> Cloud:
+def _ot_interpolation(starts: Snapshots, population: str, time: float, n: int, rng: Rng) -> Cloud:
     """Exact optimal-transport pairs between the two neighbours, moved along straight lines."""
     before, after = _neighbours(starts, population, time)
     if before is None or after is None:
@@ -125,9 +112,7 @@ def _ot_interpolation(
     return (1 - fraction) * x + fraction * partner
 
 
-def _other_populations(
-    starts: Snapshots, population: str, time: float, n: int, rng: np.random.Generator
-) -> Cloud:
+def _other_populations(starts: Snapshots, population: str, time: float, n: int, rng: Rng) -> Cloud:
     """Cells of all other populations that were observed at this very time, pooled."""
     clouds = []
     for (other, t), cells in starts.cells.items():

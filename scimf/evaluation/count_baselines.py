@@ -6,14 +6,13 @@ that the join takes, linear between training times. Compared in notebook 9.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from scimf.counts.fit_autoencoder import panel_counts
 from scimf.counts.forecast import forecast_counts
-from scimf.counts.library_size import LibraryOverTime
 from scimf.dynamics.snapshots import KEY, Snapshots
 from scimf.evaluation.baselines import BASELINES
 
@@ -45,7 +44,7 @@ def forecasts(
         Raw counts, what was held out, and the time that is predicted.
     joined, pca
         Fits in a latent space of counts (:func:`scimf.counts.forecast.fit_latent_space`) and in
-        principal components (:func:`scimf.data.space.fit_space`).
+        principal components (:func:`scimf.data.space.fit_space`), of all genes of ``adata``.
     flow, column
         A latent flow, and its condition that holds times as text; if it has another one called
         "population", it is given that too.
@@ -67,25 +66,32 @@ def forecasts(
     ValueError
         If a baseline needs training times on both sides and there are none.
     """
+    counts = panel_counts(adata)
     held = split.held_mask(adata) & np.isclose(adata.obs["time"].to_numpy(float), time)
-    real = np.random.default_rng(seed).permutation(panel_counts(adata[held]))
-    truth, floor = np.array_split(real, 2)
+    truth, floor = np.array_split(np.random.default_rng(seed).permutation(counts[held]), 2)
     coder = joined.space.counts
     ceiling = coder.draw(coder.encode(floor), floor.sum(1), seed=seed)
     populations = sorted(joined.starts.density)
     n = -(-len(truth) // len(populations))
-    target = _Target(adata, split, populations, time, n, seed)
+    library = joined.space.library.draw(np.full(n * len(populations), time), seed=seed)
+    moved = np.asarray(pca.sample([time], n=n, seed=seed).obsm[KEY])
+    labels = _labels_around(flow.conditions.values[column], time, n)
+    asked = pd.DataFrame({"population": np.repeat(populations, n)})
+    asked[column] = np.tile(labels, len(populations))
+    measured = _snapshots(adata, split, counts)
+    in_pcs = _snapshots(adata, split, pca.space.encode(adata))
+    walked = _without_model("ot_interpolation", in_pcs, time, n, seed)
     return {
         "truth": truth,
         "floor": floor,
         "ceiling": ceiling.X.toarray(),
         "joined": forecast_counts(joined, [time], n=n, seed=seed).X.toarray(),
-        "pca_rounded": _moved_in_pcs(target, pca, noise=False),
-        "pca_poisson": _moved_in_pcs(target, pca, noise=True),
-        "flow": _mixture_of_generated(target, flow, column),
-        "copy_previous": target.baseline("copy_previous", panel_counts(adata)),
-        "mixture": target.baseline("mixture", panel_counts(adata)),
-        "ot_interpolation": _interpolated_in_pcs(target, pca.space),
+        "pca_rounded": redraw(pca.space, moved, library, noise=False, seed=seed),
+        "pca_poisson": redraw(pca.space, moved, library, seed=seed),
+        "flow": flow.sample(asked, library=library, seed=seed).X.toarray(),
+        "copy_previous": _without_model("copy_previous", measured, time, n, seed),
+        "mixture": _without_model("mixture", measured, time, n, seed),
+        "ot_interpolation": redraw(pca.space, walked, library, seed=seed),
     }
 
 
@@ -105,76 +111,39 @@ def redraw(
     return counts.astype(np.float32)
 
 
-@dataclass(frozen=True)
-class _Target:
-    """What every baseline predicts: ``n`` cells of each population at a held-out time."""
+def _snapshots(adata: "AnnData", split: "Split", values: np.ndarray) -> Snapshots:
+    """Snapshots that may be seen, with values (cells, columns) as coordinates."""
+    import anndata as ad
 
-    adata: "AnnData"
-    split: "Split"
-    populations: list[str]  #: sorted
-    time: float
-    n: int
-    seed: int
-
-    def baseline(self, name: str, values: np.ndarray) -> np.ndarray:  # (populations * n, columns)
-        """Predict every population by a baseline, with values (cells, columns) as coordinates."""
-        import anndata as ad
-
-        slim = ad.AnnData(obs=self.adata.obs, obsm={KEY: values})
-        starts = Snapshots.to_start_from(slim, self.split)
-        rng = np.random.default_rng(self.seed)
-        clouds = []
-        for population in self.populations:
-            cloud = BASELINES[name](starts, population, self.time, self.n, rng)
-            if cloud is None:
-                lacking = f"population {population!r} lacks a training time before or after"
-                raise ValueError(f"time {self.time:g}: {lacking}")
-            clouds.append(cloud)
-        return np.concatenate(clouds)
-
-    def library(self, genes: Sequence[str], n_cells: int) -> np.ndarray:  # (n_cells,)
-        """Draw total counts over a panel at that time."""
-        train = self.split.train_mask(self.adata)
-        totals = panel_counts(self.adata, genes).sum(1)[train]
-        times = self.adata.obs["time"].to_numpy(float)[train]
-        held = np.full(n_cells, float(self.time))
-        return LibraryOverTime.of(totals, times).draw(held, seed=self.seed)
-
-    def redrawn(self, space: "Space", x: np.ndarray, *, noise: bool) -> np.ndarray:
-        """Return counts for principal components (cells, dim), at the library of that time."""
-        library = self.library(space.names, len(x))
-        return redraw(space, x, library, noise=noise, seed=self.seed)
+    return Snapshots.to_start_from(ad.AnnData(obs=adata.obs, obsm={KEY: values}), split)
 
 
-def _moved_in_pcs(target: _Target, model: "FittedSDE", *, noise: bool) -> np.ndarray:
-    """Move cells by the SDE in principal components, then :func:`redraw` them."""
-    cells = model.sample([target.time], n=target.n, seed=target.seed)
-    return target.redrawn(model.space, np.asarray(cells.obsm[KEY]), noise=noise)
+def _without_model(
+    name: str, starts: Snapshots, time: float, n: int, seed: int
+) -> np.ndarray:  # (populations * n, columns)
+    """Predict ``n`` cells of every population by a baseline."""
+    rng = np.random.default_rng(seed)
+    clouds = []
+    for population in sorted(starts.density):
+        cloud = BASELINES[name](starts, population, time, n, rng)
+        if cloud is None:
+            lacking = f"population {population!r} lacks a training time before or after"
+            raise ValueError(f"time {time:g}: {lacking}")
+        clouds.append(cloud)
+    return np.concatenate(clouds)
 
 
-def _interpolated_in_pcs(target: _Target, space: "Space") -> np.ndarray:
-    """Walk exact-transport pairs in principal components on straight lines, then redraw them."""
-    moved = target.baseline("ot_interpolation", space.encode(target.adata))
-    return target.redrawn(space, moved, noise=True)
-
-
-def _mixture_of_generated(target: _Target, flow: "FittedFlow", column: str) -> np.ndarray:
-    """Generate cells for the training times before and after, in proportion to closeness.
+def _labels_around(known: Sequence[str], time: float, n: int) -> list[str]:
+    """Training times of ``n`` cells: those before and after, in proportion to closeness.
 
     A flow that was given the time as a label knows no time between labels.
     """
-    import pandas as pd
-
-    known = sorted(flow.conditions.values[column], key=float)
-    before = [label for label in known if float(label) < target.time]
-    after = [label for label in known if float(label) >= target.time]
+    known = sorted(known, key=float)
+    before = [label for label in known if float(label) < time]
+    after = [label for label in known if float(label) >= time]
     if not before or not after:
         needed = f"expected training times on both sides, the flow knows {known}"
-        raise ValueError(f"time {target.time:g}: {needed}")
-    start = float(before[-1])
-    n_after = round(target.n * (target.time - start) / (float(after[0]) - start))
-    labels = [before[-1]] * (target.n - n_after) + [after[0]] * n_after
-    obs = pd.DataFrame({"population": np.repeat(target.populations, target.n)})
-    obs[column] = np.tile(labels, len(target.populations))
-    library = target.library(flow.counts.genes, len(obs))
-    return flow.sample(obs, library=library, seed=target.seed).X.toarray()
+        raise ValueError(f"time {time:g}: {needed}")
+    last = float(before[-1])
+    n_after = round(n * (time - last) / (float(after[0]) - last))
+    return [before[-1]] * (n - n_after) + [after[0]] * n_after

@@ -9,33 +9,28 @@ from scipy.spatial.distance import cdist
 MOST_ITERATIONS = 1_000_000  #: of exact transport
 
 
-def w1(x: np.ndarray, y: np.ndarray) -> float:
-    """Exact W1 between two equally weighted clouds, in units of the coordinates."""
-    return float(ot.emd2([], [], cdist(x, y), numItermax=MOST_ITERATIONS))
+def wasserstein(x: np.ndarray, y: np.ndarray, order: int = 1) -> float:
+    """Exact W1 or W2 between two equally weighted clouds, in units of the coordinates."""
+    metric = {1: "euclidean", 2: "sqeuclidean"}[order]
+    cost = ot.emd2([], [], cdist(x, y, metric), numItermax=MOST_ITERATIONS)
+    return float(cost if order == 1 else np.sqrt(cost))
 
 
-def w2(x: np.ndarray, y: np.ndarray) -> float:
-    """Exact W2 between two equally weighted clouds, in units of the coordinates."""
-    cost = ot.emd2([], [], cdist(x, y, "sqeuclidean"), numItermax=MOST_ITERATIONS)
-    return float(np.sqrt(cost))
+def distances(x: np.ndarray, y: np.ndarray | None = None) -> np.ndarray:
+    """Euclidean distances by one matrix product in double precision.
 
-
-def distances(x: np.ndarray, y: np.ndarray) -> np.ndarray:  # (n, dim), (m, dim) -> (n, m)
-    """Euclidean distances by one matrix product in double precision."""
-    centre = y.mean(0, dtype=np.float64)  # large common offsets would cost precision
+    (n, dim), (m, dim) -> (n, m); without ``y`` within one cloud, exactly zero on the diagonal.
+    """
+    other = x if y is None else y
+    centre = other.mean(0, dtype=np.float64)  # large common offsets would cost precision
     x = x - centre
-    y = y - centre
-    squared = (x @ y.T) * -2
+    other = other - centre
+    squared = (x @ other.T) * -2
     squared += (x**2).sum(1)[:, None]
-    squared += (y**2).sum(1)
+    squared += (other**2).sum(1)
+    if y is None:
+        np.fill_diagonal(squared, 0)
     return np.sqrt(np.maximum(squared, 0, out=squared), out=squared)
-
-
-def distances_within(x: np.ndarray) -> np.ndarray:  # (n, dim) -> (n, n)
-    """Distances between the cells of one cloud, exactly zero on the diagonal."""
-    within = distances(x, x)
-    np.fill_diagonal(within, 0)
-    return within
 
 
 def energy_distance(
@@ -52,9 +47,9 @@ def energy_distance(
     ``within_x`` and ``within_y`` save work where the distances within a cloud are known.
     """
     if within_x is None:
-        within_x = distances_within(x)
+        within_x = distances(x)
     if within_y is None:
-        within_y = distances_within(y)
+        within_y = distances(y)
     n = len(x)
     m = len(y)
     inner = within_x.sum() / (n * (n - 1)) + within_y.sum() / (m * (m - 1))
@@ -67,7 +62,7 @@ def cost_of_mean(x: np.ndarray, y: np.ndarray, *, within_y: np.ndarray | None = 
     What a prediction with the true shape and the mean of ``x`` scores; unbiased.
     """
     if within_y is None:
-        within_y = distances_within(y)
+        within_y = distances(y)
     m = len(y)
     shift = x.mean(0, dtype=np.float64) - y.mean(0, dtype=np.float64)
     # A cell is not paired with itself, which was moved by the whole shift.
@@ -87,8 +82,8 @@ def rbf_mmd2(
     n = len(x)
     m = len(y)
     # Every kernel is 1 between a cell and itself.
-    within_x = (_kernel_sum(distances_within(x), widths) - n) / (n * (n - 1))
-    within_y = (_kernel_sum(distances_within(y), widths) - m) / (m * (m - 1))
+    within_x = (_kernel_sum(distances(x), widths) - n) / (n * (n - 1))
+    within_y = (_kernel_sum(distances(y), widths) - m) / (m * (m - 1))
     return within_x + within_y - 2 * _kernel_sum(distances(x, y), widths) / (n * m)
 
 

@@ -14,7 +14,7 @@ import torch
 from scipy import linalg
 
 from scimf.counts.likelihood import log_normalised
-from scimf.evaluation.distances import distances, distances_within, energy_distance, rbf_mmd2, w2
+from scimf.evaluation.distances import distances, energy_distance, rbf_mmd2, wasserstein
 
 #: Sigma of the kernels exp(-|x - y|^2 / (2 sigma^2)), whose discrepancies are summed.
 MMD_SCALES = (1.0, 2.0, 4.0, 8.0, 16.0)
@@ -61,7 +61,7 @@ def generation_scores(
     y = project(real)
     precision, recall = precision_recall(x, y)
     scores = {
-        "w2": w2(x, y),
+        "w2": wasserstein(x, y, order=2),
         "energy_distance": energy_distance(x, y),
         "mmd2": len(MMD_SCALES) * rbf_mmd2(x, y, bandwidth=1.0, scales=MMD_SCALES),
         "frechet": frechet_distance(x, y),
@@ -120,7 +120,7 @@ def _nearest_neighbour_accuracy(x: np.ndarray, y: np.ndarray) -> float:
     For unpaired cells only: a reconstruction sits beside its own source and scores below 0.5.
     """
     n = min(len(x), len(y))
-    both = distances_within(np.concatenate([x[:n], y[:n]]))
+    both = distances(np.concatenate([x[:n], y[:n]]))
     np.fill_diagonal(both, np.inf)
     is_second = np.arange(2 * n) >= n
     return float((is_second[both.argmin(1)] == is_second).mean())
@@ -141,7 +141,7 @@ def precision_recall(generated: np.ndarray, real: np.ndarray) -> tuple[float, fl
 def _reach(cloud: np.ndarray) -> np.ndarray:  # (cells,)
     """Radius of the ball around each cell that holds its nearest neighbours."""
     k = min(NEIGHBOURS, len(cloud) - 1)
-    return np.sort(distances_within(cloud), axis=1)[:, k]
+    return np.sort(distances(cloud), axis=1)[:, k]
 
 
 def _gene_errors(generated: np.ndarray, real: np.ndarray) -> dict[str, float]:

@@ -254,7 +254,7 @@ def _compare(
     """Score clouds against observed cells; those that are not defined are left out."""
     within = None
     if bandwidth is not None:
-        within = distances.distances_within(observed)  # once for all clouds
+        within = distances.distances(observed)  # once for all clouds
     rows = []
     for (method, seed), cloud in clouds.items():
         if cloud is None:
@@ -286,12 +286,12 @@ def _score_cells(
     """
     scores = {}
     if "w1" in metrics:
-        scores["w1"] = distances.w1(x, y)
+        scores["w1"] = distances.wasserstein(x, y)
     if "w2" in metrics:
-        scores["w2"] = distances.w2(x, y)
+        scores["w2"] = distances.wasserstein(x, y, order=2)
     if "energy_distance" in metrics or "centred_energy" in metrics:
         # A common shift leaves the distances within a cloud alone.
-        within = {"within_x": distances.distances_within(x), "within_y": within_y}
+        within = {"within_x": distances.distances(x), "within_y": within_y}
     if "energy_distance" in metrics:
         scores["energy_distance"] = distances.energy_distance(x, y, **within)
     if "centred_energy" in metrics:

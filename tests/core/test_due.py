@@ -138,7 +138,7 @@ def change(path, name):
         ("counts/flow.py", "DiffusionTransformer", {"flow fit"} | COUNTS),
         ("counts/blocks.py", "AttentionBlock", {"counts fit"} | COUNTS),
         ("counts/forecast.py", "forecast_counts", set()),
-        ("evaluation/distances.py", "w1", {"scores"}),
+        ("evaluation/distances.py", "wasserstein", {"scores", "chapter on counts"}),
         ("evaluation/generation_metrics.py", "frechet_distance", {"chapter on counts"}),
         ("interaction/influence.py", "influence", {"chapter on influence"}),
         ("interaction/interaction_test.py", "do_cells_interact", {"verdict", "report of a test"}),

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from scimf.counts.autoencoder import SetAutoencoder, expressed_genes
-from scimf.counts.config import DISPERSIONS, EMBEDDINGS, CountConfig, paper_counts_config
+from scimf.counts.autoencoder import SetAutoencoder, _expressed_genes
+from scimf.counts.config import DISPERSIONS, EMBEDDINGS, CountConfig
 
 TINY = CountConfig(
     width=16, tokens=4, latent=4, layers=1, heads=2, cross_heads=1, batch_cells=32, steps=12
@@ -33,7 +33,7 @@ def pooled(encoder, genes, values):
 @pytest.mark.parametrize("embedding", EMBEDDINGS)
 def test_encoding_does_not_depend_on_the_order_of_pairs(embedding):
     encoder = model(embedding=embedding)
-    genes, values = expressed_genes(poisson())
+    genes, values = _expressed_genes(poisson())
     order = torch.randperm(genes.shape[1])
     shuffled = pooled(encoder, genes[:, order], values[:, order])
     assert (shuffled - encoder.encode(poisson())[0]).abs().max() < 1e-5
@@ -68,14 +68,14 @@ def test_padding_changes_nothing_if_masked_and_something_if_not(embedding):
     changed = {}
     for masked in (True, False):
         encoder = model(embedding=embedding, masked=masked)
-        short = pooled(encoder, *expressed_genes(x, GENES))
-        long = pooled(encoder, *expressed_genes(x, GENES + 200))
+        short = pooled(encoder, *_expressed_genes(x, GENES))
+        long = pooled(encoder, *_expressed_genes(x, GENES + 200))
         changed[masked] = float((short - long).detach().abs().max())
     assert changed[True] < 1e-5 < 1e-3 < changed[False]
 
 
 def test_expressed_genes_come_first_and_padding_last():
-    genes, values = expressed_genes(torch.tensor([[0.0, 2, 0, 1], [0, 0, 3, 0]]))
+    genes, values = _expressed_genes(torch.tensor([[0.0, 2, 0, 1], [0, 0, 3, 0]]))
     assert genes.tolist() == [[1, 3], [2, 4]]
     assert values.tolist() == [[2, 1], [3, 0]]
 
@@ -143,7 +143,7 @@ def closed_form(n_genes, config):
     ],
 )
 def test_the_formula_counts_the_parameters(name, genes, norm_pairs, size):
-    config = paper_counts_config(name, norm_pairs=norm_pairs)
+    config = CountConfig.paper(name, norm_pairs=norm_pairs)
     with torch.device("meta"):
         found = sum(p.numel() for p in SetAutoencoder(genes, config).parameters())
     assert found == closed_form(genes, config)
@@ -168,4 +168,4 @@ def test_impossible_count_settings_are_refused(settings, match):
 def test_count_settings_can_be_written_down_and_read():
     assert CountConfig.from_dict(TINY.to_dict()) == TINY
     with pytest.raises(ValueError, match="cd4.*nope"):
-        paper_counts_config("nope")
+        CountConfig.paper("nope")

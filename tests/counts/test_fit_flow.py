@@ -1,6 +1,7 @@
 """Cells from noise: conditions, and a flow that learns what a condition means."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import anndata as ad
 import numpy as np
@@ -8,8 +9,8 @@ import pandas as pd
 import pytest
 
 from scimf.counts.config import CountConfig
-from scimf.counts.fit_autoencoder import fit_counts
-from scimf.counts.fit_flow import encode_as_trained, fit_flow, fit_flow_many
+from scimf.counts.fit_autoencoder import FittedCounts, fit_counts
+from scimf.counts.fit_flow import fit_flow, fit_flow_many
 from scimf.counts.flow import FlowConfig
 
 GENES = 24
@@ -151,11 +152,11 @@ def test_flows_fitted_side_by_side_are_those_fitted_alone(fitted, adata, tmp_pat
     assert first.history != second.history
 
 
-class Recorder:
-    """Stands in for an autoencoder and keeps what it is asked to encode."""
+class Recorder(FittedCounts):
+    """An autoencoder without a network that keeps what it is asked to encode."""
 
     def __init__(self, split):
-        self.config = CountConfig(split=split)
+        self.model = SimpleNamespace(config=CountConfig(split=split))
 
     def encode(self, matrix):
         self.seen = matrix
@@ -167,8 +168,8 @@ def test_cells_are_encoded_at_the_depth_of_training():
     counts[:30, 3] = 1  # one molecule: half of these have an empty half
     whole = Recorder(split=False)
     halves = Recorder(split=True)
-    encode_as_trained(whole, counts, seed=1)
-    encode_as_trained(halves, counts, seed=1)
+    whole.encode_as_trained(counts, seed=1)
+    halves.encode_as_trained(counts, seed=1)
     assert np.array_equal(whole.seen, counts)
     assert (halves.seen <= counts).all()
     assert abs(halves.seen.sum() / counts.sum() - 0.5) < 0.01

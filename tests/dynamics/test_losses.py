@@ -68,7 +68,7 @@ def test_energy_loss_has_the_gradient_of_autograd(masked):
 def test_ot_loss_is_half_w2_squared_and_sinkhorn_tends_to_it(clouds):
     x = clouds[0]
     y = clouds[1] + 5  # far apart, so that the entropic bias is small beside the cost
-    exact = distances.w2(x, y) ** 2 / 2
+    exact = distances.wasserstein(x, y, order=2) ** 2 / 2
     assert losses.LOSSES["ot"](*tensors(x, y)).item() == pytest.approx(exact, rel=1e-4)
     assert losses.LOSSES["sinkhorn"](*tensors(x, y)).item() == pytest.approx(exact, rel=0.01)
 

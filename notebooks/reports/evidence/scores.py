@@ -18,7 +18,7 @@ from scimf.core.parallel import default_workers, side_by_side
 from scimf.data.load import load
 from scimf.dynamics.snapshots import Snapshots
 from scimf.evaluation.baselines import BASELINES
-from scimf.evaluation.distances import w1
+from scimf.evaluation.distances import wasserstein
 from scimf.evaluation.held_out import METRICS, Scoring, evaluate
 
 from evidence.boards import Board
@@ -297,7 +297,7 @@ def whole_w1(setup: Setup, samples: dict[Trained, "AnnData"], *, workers: int = 
             if cloud is not None:
                 rows.append({"method": method, "seed": seed, "time": time})
                 jobs.append((cloud, observed))
-    values = side_by_side(w1, jobs, workers=workers)
+    values = side_by_side(wasserstein, jobs, workers=workers)
     return pd.DataFrame(rows).assign(w1=values).astype({"seed": "Int64"})
 
 

@@ -4,12 +4,12 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 import pytest
+from evidence.latent_baselines import generation_samples
 
 from scimf.counts.config import CountConfig
 from scimf.counts.fit_autoencoder import fit_counts
 from scimf.counts.fit_flow import fit_flow
 from scimf.counts.flow import FlowConfig
-from scimf.evaluation.latent_baselines import generation_samples
 
 COUNTS = CountConfig(width=16, tokens=2, latent=4, layers=1, heads=2, cross_heads=1, steps=20)
 FLOW = FlowConfig(width=32, blocks=1, heads=2, steps=10)

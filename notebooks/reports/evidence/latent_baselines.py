@@ -2,16 +2,15 @@
 
 All samples share the decoder of a fitted flow. Library sizes are drawn for the conditions alone
 where latents are not those of cells: the size that such latents imply is not that of a cell, and
-a baseline must not be weaker than it need be. Shown in notebook 8.
+a baseline must not be weaker than it need be. Drawn by hand in notebook 8.
 """
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
-
 from scimf.counts.fit_autoencoder import FittedCounts, panel_counts
-from scimf.counts.fit_flow import FittedFlow, encode_as_trained
+from scimf.counts.fit_flow import FittedFlow
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -76,7 +75,7 @@ def generation_samples(
 
 def _reconstructed(fitted: FittedCounts, counts: np.ndarray, seed: int) -> np.ndarray:
     """Encode counts (cells, genes), decode at their own totals, draw: the autoencoder's ceiling."""
-    latents = encode_as_trained(fitted, counts, seed=seed)
+    latents = fitted.encode_as_trained(counts, seed=seed)
     return fitted.draw(latents, counts.sum(1), seed=seed).X.toarray()
 
 
