@@ -46,12 +46,13 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
+from torch.nn.utils import parameters_to_vector
 
 import scimf
 from scimf import plots, start_notebook
 from scimf.dynamics.integrate import roll_out
 from scimf.dynamics.losses import energy_loss
-from scimf.dynamics.model import InteractingSDE, n_parameters
+from scimf.dynamics.model import InteractingSDE
 from scimf.dynamics.snapshots import Snapshots
 from scimf.evaluation.held_out import Scoring
 
@@ -133,7 +134,8 @@ base = scimf.SDEConfig(steps=n_steps, batch_cells=n_cells, target_cells=n_cells)
 configs = {"scimf": base, "no_interaction": scimf.matched_config(space.dim, base)}
 sizes = {}
 for name, config in configs.items():
-    sizes[name] = n_parameters(InteractingSDE(space.dim, config))
+    sde = InteractingSDE(space.dim, config)
+    sizes[name] = parameters_to_vector(sde.parameters()).numel()
     run.record({f"typed.parameters.{name}": sizes[name]})
 assert abs(sizes["scimf"] - sizes["no_interaction"]) <= 0.01 * sizes["scimf"]
 sizes

@@ -55,7 +55,7 @@ from scimf import interval, plots, start_notebook
 from scimf.counts.config import CountConfig
 from scimf.counts.fit_autoencoder import choose_panel, fit_counts_many, panel_counts
 from scimf.counts.fit_flow import fit_flow_many
-from scimf.counts.flow import DiffusionTransformer, FlowConfig, guided, integrate
+from scimf.counts.flow import DiffusionTransformer, FlowConfig, integrate
 from scimf.evaluation.generation_metrics import (
     frechet_distance,
     generation_table,
@@ -425,7 +425,7 @@ with_type = model(noise, half_way, types)
 without = model(noise, half_way, model.unconditional(5))
 for weight, kind in ((0.0, "joint"), (1.0, "joint"), (3.0, "joint"), (3.0, "additive")):
     by_hand = without + weight * (with_type - without)  # one condition: joint and additive agree
-    assert torch.allclose(guided(model, types, weight, kind)(noise, 0.5), by_hand, atol=1e-5)
+    assert torch.allclose(model.guided(types, weight, kind)(noise, 0.5), by_hand, atol=1e-5)
 
 # %% [markdown]
 # Does guidance predict a combination of type and perturbation that nobody saw? Report `counts` asks

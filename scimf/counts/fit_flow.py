@@ -14,7 +14,7 @@ from scimf.core.identity import identity
 from scimf.core.optimise import Checkpoint, Plan, Progress, generator_of, optimise
 from scimf.core.parallel import seeded, side_by_side
 from scimf.counts.fit_autoencoder import FittedCounts, panel_counts
-from scimf.counts.flow import DiffusionTransformer, FlowConfig, guided, integrate
+from scimf.counts.flow import DiffusionTransformer, FlowConfig, integrate
 from scimf.counts.library_size import LibrarySizes
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ class FittedFlow:
         parts = []
         for i in range(0, len(labels), BLOCK):
             block = torch.as_tensor(labels[i : i + BLOCK], device=self.model.device)
-            velocity = guided(self.model, block, weight, kind)
+            velocity = self.model.guided(block, weight, kind)
             start = noise[i : i + BLOCK].to(self.model.device)
             z = integrate(velocity, start, solver=solver, evaluations=evaluations)
             parts.append(z.cpu().numpy())

@@ -146,34 +146,31 @@ class DiffusionTransformer(nn.Module):
             hidden = hidden | (torch.arange(conditions) != shown)
         return torch.where(hidden.to(labels.device), self.unconditional(n), labels)
 
+    def guided(self, labels: Tensor, weight: float, kind: str = "joint") -> Velocity:
+        r"""Velocity with classifier-free guidance of strength :math:`\omega` (``weight``).
 
-def guided(
-    model: DiffusionTransformer, labels: Tensor, weight: float, kind: str = "joint"
-) -> Velocity:
-    r"""Velocity with classifier-free guidance of strength :math:`\omega` (``weight``).
+        ``"joint"``: :math:`v_\emptyset + \omega\,(v_y - v_\emptyset)`, all conditions known together.
+        ``"additive"``: :math:`v_\emptyset + \omega \sum_c (v_{y_c} - v_\emptyset)`, each known alone.
+        Weight 0 is the unconditional field, and weight 1 the conditional one if joint.
+        """
+        if kind not in GUIDANCES:
+            raise ValueError(f"kind: expected one of {GUIDANCES}, got {kind!r}")
+        unconditional = self.unconditional(len(labels))
+        parts = [labels]
+        if kind == "additive":
+            columns = torch.arange(labels.shape[1], device=labels.device)
+            parts = [torch.where(columns == c, labels, unconditional) for c in columns]
 
-    ``"joint"``: :math:`v_\emptyset + \omega\,(v_y - v_\emptyset)`, all conditions known together.
-    ``"additive"``: :math:`v_\emptyset + \omega \sum_c (v_{y_c} - v_\emptyset)`, each known alone.
-    Weight 0 is the unconditional field, and weight 1 the conditional one if joint.
-    """
-    if kind not in GUIDANCES:
-        raise ValueError(f"kind: expected one of {GUIDANCES}, got {kind!r}")
-    unconditional = model.unconditional(len(labels))
-    parts = [labels]
-    if kind == "additive":
-        columns = torch.arange(labels.shape[1], device=labels.device)
-        parts = [torch.where(columns == c, labels, unconditional) for c in columns]
+        def velocity(z: Tensor, time: float) -> Tensor:
+            t = torch.full((len(z),), float(time), device=z.device)
+            if weight == 1 and len(parts) == 1:
+                return self(z, t, parts[0])
+            base = self(z, t, unconditional)
+            if weight == 0:
+                return base
+            return base + weight * sum(self(z, t, part) - base for part in parts)
 
-    def velocity(z: Tensor, time: float) -> Tensor:
-        t = torch.full((len(z),), float(time), device=z.device)
-        if weight == 1 and len(parts) == 1:
-            return model(z, t, parts[0])
-        base = model(z, t, unconditional)
-        if weight == 0:
-            return base
-        return base + weight * sum(model(z, t, part) - base for part in parts)
-
-    return velocity
+        return velocity
 
 
 @torch.no_grad()

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from scimf.core.config import Config
+from scimf.core.optimise import Plan
 
 INTERACTIONS = ("additive", "occupancy", "attention", "none")
 DRIFTS = ("free", "relaxing", "potential")
@@ -123,6 +124,24 @@ class SDEConfig(Config):
             "clip": 0.1,
         }
         return cls(**(settings | changes))
+
+    def plan(self) -> Plan:
+        """Return how the optimiser steps under these settings."""
+        return Plan(
+            steps=self.steps,
+            lr=self.lr,
+            schedule="step" if self.schedule == "step" else "cosine_to_zero",
+            betas=(0.9, 0.999),
+            clip=self.clip,
+            average=self.average,
+            average_from_start=True,
+            weights={
+                "data": self.data_weight,
+                "kinetic": self.kinetic_weight,
+                "interaction": self.interaction_weight,
+            },
+            advice=f" or dt (now {self.dt})",
+        )
 
     def _refuse(self, name: str, reason: str) -> None:
         raise ValueError(f"SDEConfig.{name}: {reason}, got {getattr(self, name)!r}")

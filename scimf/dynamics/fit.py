@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from scimf.core.identity import identity
-from scimf.core.optimise import Checkpoint, Plan, Progress, optimise
+from scimf.core.optimise import Checkpoint, Progress, optimise
 from scimf.core.parallel import default_workers, resolve_device, seeded, side_by_side
 from scimf.dynamics.config import SDEConfig
 from scimf.dynamics.fitted import FittedSDE
@@ -101,6 +101,31 @@ class Batch:
         gaps = torch.tensor(grids).diff(dim=1).T.to(device)
         return cls(start.to(device), groups, gaps, targets)
 
+    def loss(
+        self, sde: InteractingSDE, config: SDEConfig, generator: torch.Generator
+    ) -> dict[str, Tensor]:
+        """Loss terms of the batch, before they are weighed.
+
+        ``data``: mean distance over groups and times; ``kinetic``: mean kinetic energy per unit of
+        model time; ``interaction``: mean squared interaction drift of the start cells, there only
+        if weighed.
+        """
+        mask = self.groups.mask
+        states, energy = roll_out(
+            sde, self.start, self.gaps, dt=config.dt, groups=self.groups, generator=generator
+        )
+        distance = LOSSES[config.loss]
+        values = []
+        for state, (rows, observed, observed_mask) in zip(states, self.targets, strict=True):
+            values.append(distance(state[rows], observed, mask[rows], observed_mask))
+        elapsed = self.gaps.sum(0)  # (groups,)
+        kinetic = ((energy[-1] * mask).sum(1) / mask.sum(1) / elapsed).mean()
+        terms = {"data": torch.cat(values).mean(), "kinetic": kinetic}
+        if config.interaction_weight:
+            drift = sde.interaction_drift(self.start, mask, self.groups.density)
+            terms["interaction"] = (drift.square().sum(-1) * mask).sum() / mask.sum()
+        return terms
+
 
 #: A population and the real times that it is to be carried through.
 Way = tuple[str, tuple[float, ...]]
@@ -138,35 +163,6 @@ def _grids(
 def _drawn(cloud: Tensor, n: int | None, generator: torch.Generator) -> Tensor:
     order = torch.randperm(len(cloud), generator=generator)
     return cloud[order] if n is None else cloud[order[:n]]
-
-
-# --------------------------------------------------------------------------------------- the losses
-
-
-def batch_loss(
-    sde: InteractingSDE, batch: Batch, config: SDEConfig, generator: torch.Generator
-) -> dict[str, Tensor]:
-    """Loss terms of one batch, before they are weighed.
-
-    ``data``: mean distance over groups and times; ``kinetic``: mean kinetic energy per unit of
-    model time; ``interaction``: mean squared interaction drift of the start cells, there only if
-    weighed.
-    """
-    mask = batch.groups.mask
-    states, energy = roll_out(
-        sde, batch.start, batch.gaps, dt=config.dt, groups=batch.groups, generator=generator
-    )
-    distance = LOSSES[config.loss]
-    values = []
-    for state, (rows, observed, observed_mask) in zip(states, batch.targets, strict=True):
-        values.append(distance(state[rows], observed, mask[rows], observed_mask))
-    elapsed = batch.gaps.sum(0)  # (groups,)
-    kinetic = ((energy[-1] * mask).sum(1) / mask.sum(1) / elapsed).mean()
-    terms = {"data": torch.cat(values).mean(), "kinetic": kinetic}
-    if config.interaction_weight:
-        drift = sde.interaction_drift(batch.start, mask, batch.groups.density)
-        terms["interaction"] = (drift.square().sum(-1) * mask).sum() / mask.sum()
-    return terms
 
 
 def _flow_matching_loss(
@@ -299,38 +295,19 @@ def _train(
             batch = Batch.draw(data, config, draws, device)
             if step < config.warm_steps:
                 return _flow_matching_loss(sde, batch, noise)
-            return batch_loss(sde, batch, config, noise)
+            return batch.loss(sde, config, noise)
 
     label = f"{config.interaction}, seed {seed}"
     history = optimise(
         sde,
         losses,
-        training_plan(config),
+        config.plan(),
         groups=groups,
         checkpoint=checkpoint,
         progress=progress,
         label=label,
     )
     return sde, history
-
-
-def training_plan(config: SDEConfig) -> Plan:
-    """Return how the optimiser steps under these settings."""
-    return Plan(
-        steps=config.steps,
-        lr=config.lr,
-        schedule="step" if config.schedule == "step" else "cosine_to_zero",
-        betas=(0.9, 0.999),
-        clip=config.clip,
-        average=config.average,
-        average_from_start=True,
-        weights={
-            "data": config.data_weight,
-            "kinetic": config.kinetic_weight,
-            "interaction": config.interaction_weight,
-        },
-        advice=f" or dt (now {config.dt})",
-    )
 
 
 def _generators(

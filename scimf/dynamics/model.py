@@ -187,7 +187,7 @@ def _interaction_blocks(dim: int, config: SDEConfig) -> list[nn.Module]:
     return []
 
 
-def n_parameters(module: nn.Module) -> int:
+def _n_parameters(module: nn.Module) -> int:
     """Trainable parameters."""
     return sum(p.numel() for p in module.parameters() if p.requires_grad)
 
@@ -200,7 +200,7 @@ def matched_config(dim: int, config: SDEConfig) -> SDEConfig:
     ValueError
         If no width comes that near.
     """
-    target = n_parameters(InteractingSDE(dim, config))
+    target = _n_parameters(InteractingSDE(dim, config))
     depth = len(config.hidden)
 
     def count(width: int) -> int:
@@ -213,7 +213,7 @@ def matched_config(dim: int, config: SDEConfig) -> SDEConfig:
     width = min(range(1, target), key=lambda w: abs(count(w) - target))
     changes = {"interaction": "none", "hidden": [width] * depth, "centred": False}
     matched = SDEConfig.from_dict(config.to_dict() | changes)
-    found = n_parameters(InteractingSDE(dim, matched))
+    found = _n_parameters(InteractingSDE(dim, matched))
     if abs(found - target) > 0.01 * target:
         near = f"no width gives {target} parameters within 1 % (nearest: {found})"
         raise ValueError(f"{near}; add a hidden layer")

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from scimf.counts import flow
-from scimf.counts.flow import DiffusionTransformer, FlowConfig, guided, integrate
+from scimf.counts.flow import DiffusionTransformer, FlowConfig, integrate
 
 TINY = FlowConfig(width=16, blocks=2, heads=2, batch_cells=32, steps=10, lr=1e-3, average=0.9)
 LEVELS = (3, 2)
@@ -75,7 +75,7 @@ def test_weight_one_is_the_conditional_field_and_zero_the_unconditional_one():
         assert (conditional - base).abs().max() > 0.01
         expected = {1.0: conditional, 0.0: base, 3.0: base + 3 * (conditional - base)}
         for weight, field in expected.items():
-            torch.testing.assert_close(guided(network, LABELS, weight)(z, 0.3), field)
+            torch.testing.assert_close(network.guided(LABELS, weight)(z, 0.3), field)
 
 
 def test_with_one_attribute_joint_is_additive_and_with_two_it_is_not():
@@ -84,14 +84,14 @@ def test_with_one_attribute_joint_is_additive_and_with_two_it_is_not():
         network = model(levels)
         labels = LABELS[:, : len(levels)]
         with torch.no_grad():
-            joint = guided(network, labels, 2.0, "joint")(z, 0.5)
-            additive = guided(network, labels, 2.0, "additive")(z, 0.5)
+            joint = network.guided(labels, 2.0, "joint")(z, 0.5)
+            additive = network.guided(labels, 2.0, "additive")(z, 0.5)
         assert torch.allclose(joint, additive, atol=1e-5) is same
 
 
 def test_an_unknown_kind_of_guidance_is_refused():
     with pytest.raises(ValueError, match="kind.*joint"):
-        guided(model(), LABELS, 1.0, "both")
+        model().guided(LABELS, 1.0, "both")
 
 
 @pytest.mark.parametrize("kind", flow.GUIDANCES)

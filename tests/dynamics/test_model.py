@@ -6,7 +6,7 @@ import torchsde
 from scimf.dynamics.config import INTERACTIONS, SDEConfig
 from scimf.dynamics.integrate import Groups, roll_out
 from scimf.dynamics.interactions import AdditiveInteraction, CellAttention
-from scimf.dynamics.model import Diffusion, InteractingSDE, matched_config, n_parameters
+from scimf.dynamics.model import Diffusion, InteractingSDE, matched_config
 from scimf.simulate.untyped import linear_moments
 from workflow.benchmarks.training_steps import Increments
 
@@ -16,6 +16,10 @@ def sde_of(interaction="none", dim=4, **settings):
     return InteractingSDE(
         dim, SDEConfig(interaction=interaction, hidden=(16, 16), **settings)
     ).eval()
+
+
+def n_parameters(module):
+    return sum(p.numel() for p in module.parameters())
 
 
 def test_published_parameter_counts():

@@ -146,7 +146,7 @@ def change(path, name):
         "scimf/evaluation/baselines.py _mixture",
         "scimf/evaluation/held_out.py evaluate",
         "notebooks/reports/evidence/two_sided.py TwoSided",
-        "scimf/dynamics/fit.py batch_loss",
+        "scimf/dynamics/fit.py Batch",
         "scimf/data/space.py Space",
         "scimf/data/split.py only_neighbours",
         "notebooks/reports/evidence/other_methods.py FlowMatching",

@@ -8,7 +8,7 @@ from evidence.setups import Setup
 
 from scimf.core.parallel import seeded
 from scimf.dynamics.config import SDEConfig
-from scimf.dynamics.fit import Batch, TrainingData, batch_loss, training_plan
+from scimf.dynamics.fit import Batch, TrainingData
 from scimf.dynamics.fitted import FittedSDE
 from scimf.dynamics.model import InteractingSDE
 from scimf.dynamics.snapshots import Snapshots
@@ -53,7 +53,7 @@ class PublishedTraining:
         gradients()
         torch.nn.utils.clip_grad_norm_(self.sde.parameters(), self.config.clip)
         for group in self.optimiser.param_groups:
-            group["lr"] = self.config.lr * training_plan(self.config).rate(self.steps)
+            group["lr"] = self.config.lr * self.config.plan().rate(self.steps)
         self.optimiser.step()
         self.sde.eval()
         self.steps += 1
@@ -62,8 +62,8 @@ class PublishedTraining:
         """Add gradients of one batch, as :func:`scimf.fit` takes them."""
         with self._own_random_state():
             batch = Batch.draw(self.data, self.config, self.draws, torch.device("cpu"))
-            terms = batch_loss(self.sde, batch, self.config, self.draws)
-            training_plan(self.config).total(terms).backward()
+            terms = batch.loss(self.sde, self.config, self.draws)
+            self.config.plan().total(terms).backward()
 
     def written_out(self) -> None:
         """Add gradients of one batch by ``published_step``, one population after the other."""

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from scimf.core.parallel import seeded
 from scimf.dynamics.config import SDEConfig
-from scimf.dynamics.fit import Batch, TrainingData, batch_loss
+from scimf.dynamics.fit import Batch, TrainingData
 from scimf.dynamics.integrate import Groups
 from scimf.dynamics.model import InteractingSDE
 from scimf.dynamics.snapshots import Standardiser, TimeScale
@@ -172,7 +172,7 @@ def engine_step(
     groups = Groups(mask=mask, density=torch.ones(1, device=device))
     gaps = torch.ones(len(clouds), 1, device=device)
     batch = Batch(start[None], groups, gaps, targets)
-    terms = batch_loss(sde, batch, config, torch.Generator(device).manual_seed(seed))
+    terms = batch.loss(sde, config, torch.Generator(device).manual_seed(seed))
     loss = sum(terms.values())
     loss.backward()
     return float(loss.detach())
@@ -185,7 +185,7 @@ def recommended_step(
     draws = torch.Generator().manual_seed(seed)
     noise = torch.Generator(device).manual_seed(seed)
     batch = Batch.draw(data, config, draws, torch.device(device))
-    loss = batch_loss(sde, batch, config, noise)["data"]
+    loss = batch.loss(sde, config, noise)["data"]
     loss.backward()
     return float(loss.detach())
 
