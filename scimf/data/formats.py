@@ -6,7 +6,6 @@ Nothing is ever unpickled. Whatever cannot be read ends in one ``ValueError`` th
 import csv
 import gzip
 import warnings
-import zlib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -16,13 +15,13 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
+from scimf.data.blocks import DataFile
+
 SEPARATORS = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
 KNOWN = (".h5ad", ".loom", ".h5", *SEPARATORS)
 LABELS = ("time", "cell_type", "population", "batch")  #: columns of a table that are never genes
 MAX_LOGNORM = 50  #: log1p of any library size stays far below; larger values were never logged
 BLOCK = 1000  #: cells of a loom file made dense at once
-DAMAGED = (OSError, EOFError, zlib.error, csv.Error)
-UNREADABLE = (*DAMAGED, LookupError, ValueError, TypeError, AttributeError)
 
 
 def read_cells(
@@ -54,13 +53,8 @@ def read_cells(
         expected = f"a file that ends in {', '.join(KNOWN)}, or a folder with a matrix.mtx"
         raise ValueError(f"{path}: expected {expected}")
     notes: list[str] = []
-    try:
+    with DataFile(path).reading():
         adata = _read(path, kind, {*labels, *LABELS}, notes)
-    except UNREADABLE as error:
-        if str(error).startswith(f"{path}: "):
-            raise
-        reason = f"cannot be read, probably cut short or damaged ({_first_line(error)})"
-        raise ValueError(f"{path}: {reason}") from error
     if kind in (".h5", "10x") and not adata.var_names.is_unique:  # the rule there
         twice = adata.var_names[adata.var_names.duplicated()].unique()
         adata.var_names_make_unique()
@@ -80,7 +74,7 @@ def _kind_of(path: Path) -> str:
 
 def _read(path: Path, kind: str, labels: set[str], notes: list[str]) -> ad.AnnData:
     if kind == ".h5ad":
-        return read_h5ad(path)
+        return DataFile(path).read_h5ad()
     if kind == ".loom":
         return _read_loom(path)
     if kind in (".h5", "10x"):
@@ -88,46 +82,12 @@ def _read(path: Path, kind: str, labels: set[str], notes: list[str]) -> ad.AnnDa
     return _read_table(path, labels, notes)
 
 
-def _first_line(error: BaseException) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)
-
-
-# ------------------------------------------------------------------------ HDF5, in three ways
-
-
-def read_h5ad(path: Path, *, backed: bool = False) -> ad.AnnData:
-    """Read an ``.h5ad`` file.
-
-    With ``backed``, X stays in the file until it is indexed; close it with ``adata.file.close()``.
-
-    Raises
-    ------
-    ValueError
-        If it is missing, damaged or something else; names it.
-    """
-    _require_hdf5(path, "an .h5ad file written by AnnData")
-    try:
-        with warnings.catch_warnings():
-            # Refused later, with a better message.
-            warnings.filterwarnings("ignore", message=".*names are not unique")
-            # Old files are read all the same.
-            warnings.filterwarnings("ignore", message=".*without encoding metadata")
-            return ad.read_h5ad(path, backed="r" if backed else None)
-    except UNREADABLE as error:
-        reason = f"cannot be read as .h5ad, probably cut short or damaged ({_first_line(error)})"
-        raise ValueError(f"{path}: {reason}") from error
-
-
-def _require_hdf5(path: Path, what: str) -> None:
-    if not path.is_file():
-        raise ValueError(f"{path}: no such file")
-    if not h5py.is_hdf5(path):
-        raise ValueError(f"{path}: not an HDF5 file; expected {what} (or it is damaged)")
+# ----------------------------------------------------------------------- HDF5 and 10x Genomics
 
 
 def _read_loom(path: Path) -> ad.AnnData:
     """Read HDF5 with a matrix (genes, cells), ``row_attrs`` of genes and ``col_attrs`` of cells."""
-    _require_hdf5(path, "a .loom file")
+    DataFile(path).require_hdf5("a .loom file")
     with h5py.File(path) as file:
         missing = {"matrix", "row_attrs", "col_attrs"} - set(file)
         if missing:
@@ -171,7 +131,7 @@ def _read_10x(path: Path) -> ad.AnnData:
         warnings.filterwarnings("ignore", message=".*names are not unique")
         if path.is_dir():
             return sc.read_10x_mtx(path, make_unique=False)
-        _require_hdf5(path, "a 10x .h5 file")
+        DataFile(path).require_hdf5("a 10x .h5 file")
         return sc.read_10x_h5(path)
 
 
@@ -233,10 +193,8 @@ def _join(adata: ad.AnnData, path: Path, cells: Path) -> None:
     separator = SEPARATORS.get(_kind_of(cells))
     if separator is None:
         raise ValueError(f"{cells}: expected a table of cells that ends in {', '.join(SEPARATORS)}")
-    try:
+    with DataFile(cells).reading():
         table = pd.read_csv(cells, sep=separator, index_col=0, low_memory=False)
-    except UNREADABLE as error:
-        raise ValueError(f"{cells}: cannot be read as a table ({_first_line(error)})") from error
     table.index = table.index.astype(str)
     if not table.index.is_unique:
         twice = table.index[table.index.duplicated()].unique()[:3].tolist()
