@@ -17,6 +17,7 @@ from scipy import sparse
 from scipy.io import mmread
 
 BLOCK = 256  #: rows made dense at once
+TEXTS = {"sep": "\t", "dtype": str, "keep_default_na": False}  #: how a table of texts is read
 #: What parsers raise on a file that is damaged or something else.
 DAMAGED = (OSError, EOFError, zlib.error, csv.Error)
 UNREADABLE = (*DAMAGED, LookupError, ValueError, TypeError, AttributeError, OverflowError)
@@ -51,6 +52,14 @@ class DataFile:
         if not h5py.is_hdf5(self.path):
             expected = f"expected {what} (or it is damaged)"
             raise ValueError(f"{self.path}: not an HDF5 file; {expected}")
+
+    def require_unique(self, names: Sequence[str], what: str) -> None:
+        """Refuse names of which one is there twice."""
+        names = pd.Index(names)
+        twice = names[names.duplicated()].unique()[:3].tolist()
+        if twice:
+            expected = "expected each name once"
+            raise ValueError(f"{self.path}: duplicate {what}, such as {twice}; {expected}")
 
     def read_h5ad(self, *, backed: bool = False) -> ad.AnnData:
         """Read an ``.h5ad`` file.
@@ -90,24 +99,19 @@ class DataFile:
             found = f"expected a table of cells; it has {header[:6]}"
             raise ValueError(f"{self.path}: columns {missing} are missing, {found}")
         wanted += [key for key in header if re.match(optional, key) and key not in wanted]
-        options = {"sep": "\t", "dtype": str, "keep_default_na": False}
         with self.reading():
-            table = pd.read_csv(self.path, usecols=wanted, **options)
+            table = pd.read_csv(self.path, usecols=wanted, **TEXTS)
         table = table.fillna("").set_index(name)
         if not len(table):
             expected = "expected a cell in each line"
             raise ValueError(f"{self.path}: column {name!r} is empty, {expected}")
-        twice = table.index[table.index.duplicated()][:3].tolist()
-        if twice:
-            found = f"names {twice} more than once, expected each cell once"
-            raise ValueError(f"{self.path}: column {name!r} {found}")
+        self.require_unique(table.index, f"cells in column {name!r}")
         return table
 
     def first_column(self) -> list[str]:
         """First column of a tab-separated table without header, as text."""
-        options = {"sep": "\t", "header": None, "dtype": str, "keep_default_na": False}
         with self.reading():
-            return pd.read_csv(self.path, usecols=[0], **options)[0].tolist()
+            return pd.read_csv(self.path, usecols=[0], header=None, **TEXTS)[0].tolist()
 
     def matrix(self, corner: str) -> tuple[sparse.csr_matrix, list[str], list[str]]:
         """Read a tab-separated matrix with names: values (rows, columns), and both names.

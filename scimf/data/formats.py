@@ -13,7 +13,6 @@ import anndata as ad
 import h5py
 import numpy as np
 import pandas as pd
-from scipy import sparse
 
 from scimf.data.blocks import DataFile
 
@@ -21,7 +20,6 @@ SEPARATORS = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
 KNOWN = (".h5ad", ".loom", ".h5", *SEPARATORS)
 LABELS = ("time", "cell_type", "population", "batch")  #: columns of a table that are never genes
 MAX_LOGNORM = 50  #: log1p of any library size stays far below; larger values were never logged
-BLOCK = 1000  #: cells of a loom file made dense at once
 
 
 def read_cells(
@@ -100,12 +98,10 @@ def _read_loom(path: Path) -> ad.AnnData:
         if matrix.shape != expected:
             where = f"{path}: matrix is {matrix.shape}"
             raise ValueError(f"{where}, expected (genes, cells) = {expected}")
-        blocks = []
-        for start in range(0, len(cells), BLOCK):
-            blocks.append(sparse.csr_matrix(matrix[:, start : start + BLOCK].T))
+        x = DataFile(path).rows(matrix).T.tocsr()
     genes.index = _names_in(genes, ("Gene", "var_names", "Accession"), f"{path}: no names of genes")
     cells.index = _names_in(cells, ("CellID", "obs_names"), f"{path}: no names of cells")
-    return ad.AnnData(sparse.vstack(blocks).tocsr().astype(np.float32), obs=cells, var=genes)
+    return ad.AnnData(x, obs=cells, var=genes)
 
 
 def _columns_of(group: h5py.Group) -> pd.DataFrame:
@@ -145,7 +141,7 @@ def _read_table(path: Path, labels: set[str], notes: list[str]) -> ad.AnnData:
     if not len(table):
         raise ValueError(f"{path}: 0 rows, expected a table with one row per cell")
     table = _with_names(table, labels)
-    genes = [name for name in table if name not in labels and _is_number(table[name])]
+    genes = [name for name in table.select_dtypes("number") if name not in labels]
     if not genes:
         found = list(table)[:5]
         raise ValueError(
@@ -165,9 +161,7 @@ def _require_header(path: Path, separator: str) -> None:
     if len(header) < 2:
         expected = "expected a table with one row per cell and its genes"
         raise ValueError(f"{path}: {len(header)} columns, {expected}")
-    twice = sorted({name for name in header if header.count(name) > 1})
-    if twice:  # pandas would rename them silently
-        raise ValueError(f"{path}: duplicate columns, such as {twice[:3]}; expected each name once")
+    DataFile(path).require_unique(header, "columns")  # pandas would rename them silently
 
 
 def _with_names(table: pd.DataFrame, labels: set[str]) -> pd.DataFrame:
@@ -183,11 +177,6 @@ def _with_names(table: pd.DataFrame, labels: set[str]) -> pd.DataFrame:
     return table
 
 
-def _is_number(column: pd.Series) -> bool:
-    is_bool = pd.api.types.is_bool_dtype(column)
-    return pd.api.types.is_numeric_dtype(column) and not is_bool
-
-
 def _join(adata: ad.AnnData, path: Path, cells: Path) -> None:
     """Add the columns of a table of cells to ``obs``."""
     separator = SEPARATORS.get(_kind_of(cells))
@@ -196,9 +185,7 @@ def _join(adata: ad.AnnData, path: Path, cells: Path) -> None:
     with DataFile(cells).reading():
         table = pd.read_csv(cells, sep=separator, index_col=0, low_memory=False)
     table.index = table.index.astype(str)
-    if not table.index.is_unique:
-        twice = table.index[table.index.duplicated()].unique()[:3].tolist()
-        raise ValueError(f"{cells}: duplicate cell names, such as {twice}; expected each name once")
+    DataFile(cells).require_unique(table.index, "cell names")
     missing = adata.obs_names.difference(table.index)
     if len(missing):
         hint = ""

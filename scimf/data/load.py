@@ -103,19 +103,15 @@ def _load_registered(name: str, **options) -> ad.AnnData:
         )
     files = fetch(name, **options)
     row_of = {paths.DATA / row["file"]: row for row in entry["files"]}
-    places, urls, digests = [], [], []
-    for file in files:
-        row = row_of[file]
-        places.append(row["file"])
-        urls.append(row["url"])
-        digests.append(row.get("sha256") or sha256_of(file))
+    rows = [row_of[file] for file in files]
+    digests = [row_of[file].get("sha256") or sha256_of(file) for file in files]
     adata = READERS[name](files)
     about = {key: entry[key] for key in ("title", "form", "time_unit", "licence", "citation")}
     adata.uns["scimf"] = {
         "name": name,
         **about,
-        "files": np.array(places, dtype=str),
-        "urls": np.array(urls, dtype=str),
+        "files": np.array([row["file"] for row in rows], dtype=str),
+        "urls": np.array([row["url"] for row in rows], dtype=str),
         "sha256": np.array(digests, dtype=str),
         "warnings": np.array(entry["warnings"], dtype=str),
     }

@@ -11,6 +11,7 @@ import pandas as pd
 from scipy import sparse
 
 from scimf.core.files import sha256_of
+from scimf.data.blocks import DataFile
 from scimf.data.formats import MAX_LOGNORM, read_cells
 
 FORMS = ("counts", "lognorm", "pcs", "state")
@@ -98,11 +99,8 @@ def _require_cells(adata: ad.AnnData, path: Path) -> None:
     if not adata.n_obs:
         expected = "expected a snapshot of many at each of several times"
         raise ValueError(f"{path}: holds no cell, {expected}")
-    kinds = {"cell names (obs_names)": adata.obs_names, "gene names (var_names)": adata.var_names}
-    for kind, names in kinds.items():
-        twice = names[names.duplicated()].unique()[:3].tolist()
-        if twice:
-            raise ValueError(f"{path}: duplicate {kind}, such as {twice}; expected each name once")
+    DataFile(path).require_unique(adata.obs_names, "cell names (obs_names)")
+    DataFile(path).require_unique(adata.var_names, "gene names (var_names)")
 
 
 def _of_pcs(adata: ad.AnnData) -> ad.AnnData:

@@ -47,12 +47,8 @@ def _stacked(snapshots: dict[float, np.ndarray], column: str) -> ad.AnnData:
     return ad.AnnData(x, obs=obs, var=_numbered(column, x.shape[1]))
 
 
-def _numbered(prefix: str, n: int) -> pd.DataFrame:
-    return pd.DataFrame(index=[f"{prefix}{k + 1}" for k in range(n)])
-
-
-def _unnamed_cells(n: int) -> pd.DataFrame:
-    return pd.DataFrame(index=[f"cell{i}" for i in range(n)])
+def _numbered(prefix: str, n: int, *, first: int = 1) -> pd.DataFrame:
+    return pd.DataFrame(index=[f"{prefix}{first + k}" for k in range(n)])
 
 
 def _read_cite_hspc(files: list[Path]) -> ad.AnnData:
@@ -100,7 +96,7 @@ def _read_larry_clones(files: list[Path]) -> ad.AnnData:
 
 def _read_cardiomyocyte_qpcr(files: list[Path]) -> ad.AnnData:
     table = pd.read_csv(files[0]).dropna(how="all")  # the file ends in thousands of empty lines
-    obs = _unnamed_cells(len(table))
+    obs = _numbered("cell", len(table), first=0)
     obs["time"] = table.pop("h").to_numpy(np.float64)
     x = (MAX_CT - table.to_numpy()).astype(np.float32)
     return ad.AnnData(x, obs=obs, var=pd.DataFrame(index=list(table.columns)))
@@ -109,7 +105,7 @@ def _read_cardiomyocyte_qpcr(files: list[Path]) -> ad.AnnData:
 def _read_mes_retinoic_acid(files: list[Path]) -> ad.AnnData:
     values = pd.read_csv(files[0], sep="\t", header=None, index_col=0).to_numpy(np.float32)
     counts = values[2:]  # row 1 says whether the stimulus is on: from the first hour after 0
-    obs = _unnamed_cells(counts.shape[1])
+    obs = _numbered("cell", counts.shape[1], first=0)
     obs["time"] = values[0].astype(np.float64)
     return ad.AnnData(counts.T.copy(), obs=obs, var=_numbered("gene", len(counts)))
 
@@ -118,7 +114,7 @@ def _read_labelled_counts(files: list[Path]) -> ad.AnnData:
     with h5py.File(files[0]) as file:
         counts = file["X"][:].astype(np.float32)
         kinds = file["Y"][:].astype(int)
-    obs = _unnamed_cells(len(counts))
+    obs = _numbered("cell", len(counts), first=0)
     obs["cell_type"] = pd.Categorical([f"type {kind}" for kind in kinds])
     var = _numbered("gene", counts.shape[1])
     return ad.AnnData(sparse.csr_matrix(counts), obs=obs, var=var)

@@ -92,21 +92,14 @@ def _download(name: str, row: dict, target: Path) -> None:
 
     pooch.get_logger().setLevel("WARNING")  # its messages would put machine paths into notebooks
     stream = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), timeout=TIMEOUT)
-    expected = row["sha256"]
-
-    def download(url: str, temporary: str, _: object) -> None:
-        stream(url, temporary, None)
-        digest = sha256_of(temporary)
-        if digest != expected:
-            raise ValueError(
-                f"{name}: {url} sent a file with sha256 {digest}, expected {expected} for "
-                f"{row['file']}. Nothing was kept. Try again; if it persists, put the right file "
-                f"at {target}."
-            )
-
     place = {"fname": target.name, "path": target.parent}
     try:
-        pooch.retrieve(row["url"], expected, **place, downloader=download)
+        pooch.retrieve(row["url"], row["sha256"], **place, downloader=stream)
+    except ValueError as error:  # another sha256
+        raise ValueError(
+            f"{name}: {row['file']} was not what {row['url']} sent. {error} Nothing was kept. Try "
+            f"again; if it persists, put the right file at {target}."
+        ) from None
     except OSError as error:  # of requests, too; or a folder that cannot be written
         reason = f"{type(error).__name__}: {error}"
         raise DataUnavailable(
