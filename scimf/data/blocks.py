@@ -1,6 +1,5 @@
 """A file of data: read sparse where it may be large, refused in one way where it is not right."""
 
-import csv
 import re
 import warnings
 import zlib
@@ -19,7 +18,7 @@ from scipy.io import mmread
 BLOCK = 256  #: rows made dense at once
 TEXTS = {"sep": "\t", "dtype": str, "keep_default_na": False}  #: how a table of texts is read
 #: What parsers raise on a file that is damaged or something else.
-DAMAGED = (OSError, EOFError, zlib.error, csv.Error)
+DAMAGED = (OSError, EOFError, zlib.error)
 UNREADABLE = (*DAMAGED, LookupError, ValueError, TypeError, AttributeError, OverflowError)
 
 
@@ -46,9 +45,7 @@ class DataFile:
             raise ValueError(f"{self.path}: {problem} ({reason})") from error
 
     def require_hdf5(self, what: str) -> None:
-        """Refuse a file that is missing or not HDF5."""
-        if not self.path.is_file():
-            raise ValueError(f"{self.path}: no such file")
+        """Refuse a file that is not HDF5."""
         if not h5py.is_hdf5(self.path):
             expected = f"expected {what} (or it is damaged)"
             raise ValueError(f"{self.path}: not an HDF5 file; {expected}")

@@ -3,8 +3,6 @@
 Nothing is ever unpickled. Whatever cannot be read ends in one ``ValueError`` that names the file.
 """
 
-import csv
-import gzip
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
@@ -155,9 +153,8 @@ def _read_table(path: Path, labels: set[str], notes: list[str]) -> ad.AnnData:
 
 
 def _require_header(path: Path, separator: str) -> None:
-    opened = gzip.open if path.name.lower().endswith(".gz") else open
-    with opened(path, "rt", encoding="utf-8", newline="") as file:
-        header = next(csv.reader(file, delimiter=separator), [])
+    options = {"dtype": str, "keep_default_na": False}
+    header = pd.read_csv(path, sep=separator, header=None, nrows=1, **options).iloc[0]
     if len(header) < 2:
         expected = "expected a table with one row per cell and its genes"
         raise ValueError(f"{path}: {len(header)} columns, {expected}")

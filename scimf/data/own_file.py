@@ -51,7 +51,8 @@ class OwnFile:
         }
         named = [key for key in (self.time, *columns.values()) if key is not None]
         adata, notes = read_cells(self.path, labels=named, cells=self.cells)
-        before = _recorded(adata)
+        before = adata.uns.get("scimf", {})  # what a file that scimf wrote says of itself
+        before = dict(before) if isinstance(before, Mapping) else {}
         _require_cells(adata, self.path)
         times, unit = _read_times(adata.obs, self.time, self.path, notes)
         labels = {}
@@ -87,12 +88,6 @@ class OwnFile:
             "sha256": np.array(digests, dtype=str),
             "warnings": np.array(list(dict.fromkeys(warnings)), dtype=str),
         }
-
-
-def _recorded(adata: ad.AnnData) -> dict:
-    """Return what a file that scimf wrote says of itself."""
-    before = adata.uns.get("scimf", {})
-    return dict(before) if isinstance(before, Mapping) else {}
 
 
 def _require_cells(adata: ad.AnnData, path: Path) -> None:

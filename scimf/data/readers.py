@@ -123,9 +123,8 @@ def _read_labelled_counts(files: list[Path]) -> ad.AnnData:
 def _read_larry_spring(files: list[Path]) -> ad.AnnData:
     # In the order of their names: coordinates_x, coordinates_y, timepoints.
     x, y, days = (np.load(file, allow_pickle=False) for file in sorted(files))
-    snapshots = {}
-    for day in np.unique(days).tolist():
-        snapshots[day] = np.stack([x[days == day], y[days == day]], 1)
+    cells = np.stack([x, y], 1)
+    snapshots = {day: cells[days == day] for day in np.unique(days).tolist()}
     return _stacked(snapshots, "SPRING")
 
 

@@ -95,11 +95,6 @@ def _download(name: str, row: dict, target: Path) -> None:
     place = {"fname": target.name, "path": target.parent}
     try:
         pooch.retrieve(row["url"], row["sha256"], **place, downloader=stream)
-    except ValueError as error:  # another sha256
-        raise ValueError(
-            f"{name}: {row['file']} was not what {row['url']} sent. {error} Nothing was kept. Try "
-            f"again; if it persists, put the right file at {target}."
-        ) from None
     except OSError as error:  # of requests, too; or a folder that cannot be written
         reason = f"{type(error).__name__}: {error}"
         raise DataUnavailable(
@@ -107,3 +102,8 @@ def _download(name: str, row: dict, target: Path) -> None:
             f"Get it from {row['url']}\nand save it as {target},\n"
             f"or let the environment variable SCIMF_DATA name a folder that holds {row['file']}."
         ) from None  # the download's own story is a hundred lines long
+    except ValueError as error:  # another sha256
+        raise ValueError(
+            f"{name}: {row['url']} sent another file than {row['file']}. {error} Nothing was kept. "
+            f"Try again; if it persists, put the right file at {target}."
+        ) from None
