@@ -134,7 +134,12 @@ def _read_10x(path: Path) -> ad.AnnData:
 
 def _read_table(path: Path, labels: set[str], notes: list[str]) -> ad.AnnData:
     separator = SEPARATORS[_kind_of(path)]
-    _require_header(path, separator)
+    texts = {"dtype": str, "keep_default_na": False}
+    header = pd.read_csv(path, sep=separator, header=None, nrows=1, **texts).iloc[0]
+    if len(header) < 2:
+        expected = "expected a table with one row per cell and its genes"
+        raise ValueError(f"{path}: {len(header)} columns, {expected}")
+    DataFile(path).require_unique(header, "columns")  # pandas would rename them silently
     table = pd.read_csv(path, sep=separator, index_col=False, low_memory=False)
     if not len(table):
         raise ValueError(f"{path}: 0 rows, expected a table with one row per cell")
@@ -150,15 +155,6 @@ def _read_table(path: Path, labels: set[str], notes: list[str]) -> ad.AnnData:
     notes.append(f"Took {columns}, and {others} as labels.")
     x = table[genes].to_numpy(np.float32)
     return ad.AnnData(x, obs=table[others], var=pd.DataFrame(index=genes))
-
-
-def _require_header(path: Path, separator: str) -> None:
-    options = {"dtype": str, "keep_default_na": False}
-    header = pd.read_csv(path, sep=separator, header=None, nrows=1, **options).iloc[0]
-    if len(header) < 2:
-        expected = "expected a table with one row per cell and its genes"
-        raise ValueError(f"{path}: {len(header)} columns, {expected}")
-    DataFile(path).require_unique(header, "columns")  # pandas would rename them silently
 
 
 def _with_names(table: pd.DataFrame, labels: set[str]) -> pd.DataFrame:
