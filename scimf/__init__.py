@@ -13,7 +13,6 @@ __version__ = "0.2.0"
 _EXPORTS = {
     "load": "scimf.data.load",
     "hold_out": "scimf.data.split",
-    "named_split": "scimf.data.split",
     "fit_space": "scimf.data.space",
     "SDEConfig": "scimf.dynamics.config",
     "matched_config": "scimf.dynamics.model",

@@ -3,10 +3,7 @@
 Nothing is ever unpickled. Whatever cannot be read ends in one ``ValueError`` that names the file.
 """
 
-import csv
-import gzip
 import warnings
-import zlib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -14,15 +11,13 @@ import anndata as ad
 import h5py
 import numpy as np
 import pandas as pd
-from scipy import sparse
+
+from scimf.data.blocks import DataFile
 
 SEPARATORS = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
 KNOWN = (".h5ad", ".loom", ".h5", *SEPARATORS)
 LABELS = ("time", "cell_type", "population", "batch")  #: columns of a table that are never genes
 MAX_LOGNORM = 50  #: log1p of any library size stays far below; larger values were never logged
-BLOCK = 1000  #: cells of a loom file made dense at once
-DAMAGED = (OSError, EOFError, zlib.error, csv.Error)
-UNREADABLE = (*DAMAGED, LookupError, ValueError, TypeError, AttributeError)
 
 
 def read_cells(
@@ -54,13 +49,8 @@ def read_cells(
         expected = f"a file that ends in {', '.join(KNOWN)}, or a folder with a matrix.mtx"
         raise ValueError(f"{path}: expected {expected}")
     notes: list[str] = []
-    try:
+    with DataFile(path).reading():
         adata = _read(path, kind, {*labels, *LABELS}, notes)
-    except UNREADABLE as error:
-        if str(error).startswith(f"{path}: "):
-            raise
-        reason = f"cannot be read, probably cut short or damaged ({_first_line(error)})"
-        raise ValueError(f"{path}: {reason}") from error
     if kind in (".h5", "10x") and not adata.var_names.is_unique:  # the rule there
         twice = adata.var_names[adata.var_names.duplicated()].unique()
         adata.var_names_make_unique()
@@ -80,7 +70,7 @@ def _kind_of(path: Path) -> str:
 
 def _read(path: Path, kind: str, labels: set[str], notes: list[str]) -> ad.AnnData:
     if kind == ".h5ad":
-        return read_h5ad(path)
+        return DataFile(path).read_h5ad()
     if kind == ".loom":
         return _read_loom(path)
     if kind in (".h5", "10x"):
@@ -88,46 +78,12 @@ def _read(path: Path, kind: str, labels: set[str], notes: list[str]) -> ad.AnnDa
     return _read_table(path, labels, notes)
 
 
-def _first_line(error: BaseException) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)
-
-
-# ------------------------------------------------------------------------ HDF5, in three ways
-
-
-def read_h5ad(path: Path, *, backed: bool = False) -> ad.AnnData:
-    """Read an ``.h5ad`` file.
-
-    With ``backed``, X stays in the file until it is indexed; close it with ``adata.file.close()``.
-
-    Raises
-    ------
-    ValueError
-        If it is missing, damaged or something else; names it.
-    """
-    _require_hdf5(path, "an .h5ad file written by AnnData")
-    try:
-        with warnings.catch_warnings():
-            # Refused later, with a better message.
-            warnings.filterwarnings("ignore", message=".*names are not unique")
-            # Old files are read all the same.
-            warnings.filterwarnings("ignore", message=".*without encoding metadata")
-            return ad.read_h5ad(path, backed="r" if backed else None)
-    except UNREADABLE as error:
-        reason = f"cannot be read as .h5ad, probably cut short or damaged ({_first_line(error)})"
-        raise ValueError(f"{path}: {reason}") from error
-
-
-def _require_hdf5(path: Path, what: str) -> None:
-    if not path.is_file():
-        raise ValueError(f"{path}: no such file")
-    if not h5py.is_hdf5(path):
-        raise ValueError(f"{path}: not an HDF5 file; expected {what} (or it is damaged)")
+# ----------------------------------------------------------------------- HDF5 and 10x Genomics
 
 
 def _read_loom(path: Path) -> ad.AnnData:
     """Read HDF5 with a matrix (genes, cells), ``row_attrs`` of genes and ``col_attrs`` of cells."""
-    _require_hdf5(path, "a .loom file")
+    DataFile(path).require_hdf5("a .loom file")
     with h5py.File(path) as file:
         missing = {"matrix", "row_attrs", "col_attrs"} - set(file)
         if missing:
@@ -140,12 +96,10 @@ def _read_loom(path: Path) -> ad.AnnData:
         if matrix.shape != expected:
             where = f"{path}: matrix is {matrix.shape}"
             raise ValueError(f"{where}, expected (genes, cells) = {expected}")
-        blocks = []
-        for start in range(0, len(cells), BLOCK):
-            blocks.append(sparse.csr_matrix(matrix[:, start : start + BLOCK].T))
+        x = DataFile(path).rows(matrix).T.tocsr()
     genes.index = _names_in(genes, ("Gene", "var_names", "Accession"), f"{path}: no names of genes")
     cells.index = _names_in(cells, ("CellID", "obs_names"), f"{path}: no names of cells")
-    return ad.AnnData(sparse.vstack(blocks).tocsr().astype(np.float32), obs=cells, var=genes)
+    return ad.AnnData(x, obs=cells, var=genes)
 
 
 def _columns_of(group: h5py.Group) -> pd.DataFrame:
@@ -171,7 +125,7 @@ def _read_10x(path: Path) -> ad.AnnData:
         warnings.filterwarnings("ignore", message=".*names are not unique")
         if path.is_dir():
             return sc.read_10x_mtx(path, make_unique=False)
-        _require_hdf5(path, "a 10x .h5 file")
+        DataFile(path).require_hdf5("a 10x .h5 file")
         return sc.read_10x_h5(path)
 
 
@@ -180,12 +134,17 @@ def _read_10x(path: Path) -> ad.AnnData:
 
 def _read_table(path: Path, labels: set[str], notes: list[str]) -> ad.AnnData:
     separator = SEPARATORS[_kind_of(path)]
-    _require_header(path, separator)
+    texts = {"dtype": str, "keep_default_na": False}
+    header = pd.read_csv(path, sep=separator, header=None, nrows=1, **texts).iloc[0]
+    if len(header) < 2:
+        expected = "expected a table with one row per cell and its genes"
+        raise ValueError(f"{path}: {len(header)} columns, {expected}")
+    DataFile(path).require_unique(header, "columns")  # pandas would rename them silently
     table = pd.read_csv(path, sep=separator, index_col=False, low_memory=False)
     if not len(table):
         raise ValueError(f"{path}: 0 rows, expected a table with one row per cell")
     table = _with_names(table, labels)
-    genes = [name for name in table if name not in labels and _is_number(table[name])]
+    genes = [name for name in table.select_dtypes("number") if name not in labels]
     if not genes:
         found = list(table)[:5]
         raise ValueError(
@@ -196,18 +155,6 @@ def _read_table(path: Path, labels: set[str], notes: list[str]) -> ad.AnnData:
     notes.append(f"Took {columns}, and {others} as labels.")
     x = table[genes].to_numpy(np.float32)
     return ad.AnnData(x, obs=table[others], var=pd.DataFrame(index=genes))
-
-
-def _require_header(path: Path, separator: str) -> None:
-    opened = gzip.open if path.name.lower().endswith(".gz") else open
-    with opened(path, "rt", encoding="utf-8", newline="") as file:
-        header = next(csv.reader(file, delimiter=separator), [])
-    if len(header) < 2:
-        expected = "expected a table with one row per cell and its genes"
-        raise ValueError(f"{path}: {len(header)} columns, {expected}")
-    twice = sorted({name for name in header if header.count(name) > 1})
-    if twice:  # pandas would rename them silently
-        raise ValueError(f"{path}: duplicate columns, such as {twice[:3]}; expected each name once")
 
 
 def _with_names(table: pd.DataFrame, labels: set[str]) -> pd.DataFrame:
@@ -223,24 +170,15 @@ def _with_names(table: pd.DataFrame, labels: set[str]) -> pd.DataFrame:
     return table
 
 
-def _is_number(column: pd.Series) -> bool:
-    is_bool = pd.api.types.is_bool_dtype(column)
-    return pd.api.types.is_numeric_dtype(column) and not is_bool
-
-
 def _join(adata: ad.AnnData, path: Path, cells: Path) -> None:
     """Add the columns of a table of cells to ``obs``."""
     separator = SEPARATORS.get(_kind_of(cells))
     if separator is None:
         raise ValueError(f"{cells}: expected a table of cells that ends in {', '.join(SEPARATORS)}")
-    try:
+    with DataFile(cells).reading():
         table = pd.read_csv(cells, sep=separator, index_col=0, low_memory=False)
-    except UNREADABLE as error:
-        raise ValueError(f"{cells}: cannot be read as a table ({_first_line(error)})") from error
     table.index = table.index.astype(str)
-    if not table.index.is_unique:
-        twice = table.index[table.index.duplicated()].unique()[:3].tolist()
-        raise ValueError(f"{cells}: duplicate cell names, such as {twice}; expected each name once")
+    DataFile(cells).require_unique(table.index, "cell names")
     missing = adata.obs_names.difference(table.index)
     if len(missing):
         hint = ""

@@ -38,14 +38,13 @@ def load(
         A name from ``scimf/data/registry.toml`` or ``scimf.simulate.systems.SYSTEMS``, or the path
         of an ``.h5ad``, ``.loom``, 10x (``.h5`` or a folder), ``.csv`` or ``.tsv`` file.
     time_key, type_key, population_key, batch_key
-        Your own file only: columns of ``obs`` with the time, the cell type, the population and the
-        batch. ``None`` takes ``cell_type``, ``population`` and ``batch`` where the file has them.
+        Your own file only, as are the next two: columns of ``obs`` with the time, the cell type,
+        the population and the batch. ``None`` takes those of these names where there are any.
     cells
-        Your own file only: a table whose first column names the cells and whose others are joined
-        to ``obs``.
+        A table whose first column names the cells and whose others are joined to ``obs``.
     form
-        Your own file only: "counts", "lognorm", "pcs" or "state"; by default it is detected and put
-        into words in ``uns["scimf"]["detected"]``.
+        "counts", "lognorm", "pcs" or "state"; by default it is detected and put into words in
+        ``uns["scimf"]["detected"]``.
     **options
         ``n_pcs=50 | 100`` for ``cite_hspc``, ``which="attraction" | "no_interaction"`` for
         ``cytobridge_sim``, anything the simulator takes (``seed``, ``n_cells``, ...) for a
@@ -103,19 +102,15 @@ def _load_registered(name: str, **options) -> ad.AnnData:
         )
     files = fetch(name, **options)
     row_of = {paths.DATA / row["file"]: row for row in entry["files"]}
-    places, urls, digests = [], [], []
-    for file in files:
-        row = row_of[file]
-        places.append(row["file"])
-        urls.append(row["url"])
-        digests.append(row.get("sha256") or sha256_of(file))
+    rows = [row_of[file] for file in files]
+    digests = [row_of[file].get("sha256") or sha256_of(file) for file in files]
     adata = READERS[name](files)
     about = {key: entry[key] for key in ("title", "form", "time_unit", "licence", "citation")}
     adata.uns["scimf"] = {
         "name": name,
         **about,
-        "files": np.array(places, dtype=str),
-        "urls": np.array(urls, dtype=str),
+        "files": np.array([row["file"] for row in rows], dtype=str),
+        "urls": np.array([row["url"] for row in rows], dtype=str),
         "sha256": np.array(digests, dtype=str),
         "warnings": np.array(entry["warnings"], dtype=str),
     }

@@ -11,6 +11,7 @@ import pandas as pd
 from scipy import sparse
 
 from scimf.core.files import sha256_of
+from scimf.data.blocks import DataFile
 from scimf.data.formats import MAX_LOGNORM, read_cells
 
 FORMS = ("counts", "lognorm", "pcs", "state")
@@ -50,7 +51,8 @@ class OwnFile:
         }
         named = [key for key in (self.time, *columns.values()) if key is not None]
         adata, notes = read_cells(self.path, labels=named, cells=self.cells)
-        before = _recorded(adata)
+        before = adata.uns.get("scimf", {})  # what a file that scimf wrote says of itself
+        before = dict(before) if isinstance(before, Mapping) else {}
         _require_cells(adata, self.path)
         times, unit = _read_times(adata.obs, self.time, self.path, notes)
         labels = {}
@@ -88,21 +90,12 @@ class OwnFile:
         }
 
 
-def _recorded(adata: ad.AnnData) -> dict:
-    """Return what a file that scimf wrote says of itself."""
-    before = adata.uns.get("scimf", {})
-    return dict(before) if isinstance(before, Mapping) else {}
-
-
 def _require_cells(adata: ad.AnnData, path: Path) -> None:
     if not adata.n_obs:
         expected = "expected a snapshot of many at each of several times"
         raise ValueError(f"{path}: holds no cell, {expected}")
-    kinds = {"cell names (obs_names)": adata.obs_names, "gene names (var_names)": adata.var_names}
-    for kind, names in kinds.items():
-        twice = names[names.duplicated()].unique()[:3].tolist()
-        if twice:
-            raise ValueError(f"{path}: duplicate {kind}, such as {twice}; expected each name once")
+    DataFile(path).require_unique(adata.obs_names, "cell names (obs_names)")
+    DataFile(path).require_unique(adata.var_names, "gene names (var_names)")
 
 
 def _of_pcs(adata: ad.AnnData) -> ad.AnnData:

@@ -7,6 +7,7 @@ the key and what was expected. Nothing is unpickled, so no ``.rds`` is read.
 
 import re
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -17,8 +18,8 @@ import pandas as pd
 from scipy import sparse
 
 from scimf.core.identity import by_name
-from scimf.data.blocks import LargeFile
-from scimf.data.formats import MAX_LOGNORM, read_h5ad
+from scimf.data.blocks import DataFile
+from scimf.data.formats import MAX_LOGNORM
 
 #: Each sample pools four days; the middle of its range.
 EMBRYOID_DAYS = (1.5, 7.5, 13.5, 19.5, 25.5)
@@ -46,12 +47,8 @@ def _stacked(snapshots: dict[float, np.ndarray], column: str) -> ad.AnnData:
     return ad.AnnData(x, obs=obs, var=_numbered(column, x.shape[1]))
 
 
-def _numbered(prefix: str, n: int) -> pd.DataFrame:
-    return pd.DataFrame(index=[f"{prefix}{k + 1}" for k in range(n)])
-
-
-def _unnamed_cells(n: int) -> pd.DataFrame:
-    return pd.DataFrame(index=[f"cell{i}" for i in range(n)])
+def _numbered(prefix: str, n: int, *, first: int = 1) -> pd.DataFrame:
+    return pd.DataFrame(index=[f"{prefix}{first + k}" for k in range(n)])
 
 
 def _read_cite_hspc(files: list[Path]) -> ad.AnnData:
@@ -78,7 +75,7 @@ def _read_labelled_csv(files: list[Path], times: dict[float, float]) -> ad.AnnDa
 
 
 def _read_reprogramming_cut(files: list[Path]) -> ad.AnnData:
-    source = read_h5ad(files[0])
+    source = DataFile(files[0]).read_h5ad()
     # Only genes, days and types: the transport maps in uns were fitted on all days.
     obs = source.obs[["cell_type"]].copy()
     obs["time"] = source.obs["day"].astype(np.float64)
@@ -86,7 +83,7 @@ def _read_reprogramming_cut(files: list[Path]) -> ad.AnnData:
 
 
 def _read_larry_clones(files: list[Path]) -> ad.AnnData:
-    source = read_h5ad(files[0])
+    source = DataFile(files[0]).read_h5ad()
     # The file's PCs and layouts are left behind: they were fitted on all days.
     obs = pd.DataFrame(index=source.obs_names)
     obs["time"] = source.obs["time_info"].astype(str).astype(np.float64)
@@ -99,7 +96,7 @@ def _read_larry_clones(files: list[Path]) -> ad.AnnData:
 
 def _read_cardiomyocyte_qpcr(files: list[Path]) -> ad.AnnData:
     table = pd.read_csv(files[0]).dropna(how="all")  # the file ends in thousands of empty lines
-    obs = _unnamed_cells(len(table))
+    obs = _numbered("cell", len(table), first=0)
     obs["time"] = table.pop("h").to_numpy(np.float64)
     x = (MAX_CT - table.to_numpy()).astype(np.float32)
     return ad.AnnData(x, obs=obs, var=pd.DataFrame(index=list(table.columns)))
@@ -108,7 +105,7 @@ def _read_cardiomyocyte_qpcr(files: list[Path]) -> ad.AnnData:
 def _read_mes_retinoic_acid(files: list[Path]) -> ad.AnnData:
     values = pd.read_csv(files[0], sep="\t", header=None, index_col=0).to_numpy(np.float32)
     counts = values[2:]  # row 1 says whether the stimulus is on: from the first hour after 0
-    obs = _unnamed_cells(counts.shape[1])
+    obs = _numbered("cell", counts.shape[1], first=0)
     obs["time"] = values[0].astype(np.float64)
     return ad.AnnData(counts.T.copy(), obs=obs, var=_numbered("gene", len(counts)))
 
@@ -117,7 +114,7 @@ def _read_labelled_counts(files: list[Path]) -> ad.AnnData:
     with h5py.File(files[0]) as file:
         counts = file["X"][:].astype(np.float32)
         kinds = file["Y"][:].astype(int)
-    obs = _unnamed_cells(len(counts))
+    obs = _numbered("cell", len(counts), first=0)
     obs["cell_type"] = pd.Categorical([f"type {kind}" for kind in kinds])
     var = _numbered("gene", counts.shape[1])
     return ad.AnnData(sparse.csr_matrix(counts), obs=obs, var=var)
@@ -126,9 +123,8 @@ def _read_labelled_counts(files: list[Path]) -> ad.AnnData:
 def _read_larry_spring(files: list[Path]) -> ad.AnnData:
     # In the order of their names: coordinates_x, coordinates_y, timepoints.
     x, y, days = (np.load(file, allow_pickle=False) for file in sorted(files))
-    snapshots = {}
-    for day in np.unique(days).tolist():
-        snapshots[day] = np.stack([x[days == day], y[days == day]], 1)
+    cells = np.stack([x, y], 1)
+    snapshots = {day: cells[days == day] for day in np.unique(days).tolist()}
     return _stacked(snapshots, "SPRING")
 
 
@@ -149,9 +145,9 @@ def _read_embryoid_5d(files: list[Path]) -> ad.AnnData:
 
 def _read_zebrafish(files: list[Path]) -> ad.AnnData:
     matrix, meta = files
-    table = LargeFile(meta).table("NAME", ["Stage"], optional="Lineage_")
+    table = DataFile(meta).table("NAME", ["Stage"], optional="Lineage_")
     table = table.drop(index="TYPE", errors="ignore")  # a second header
-    x, genes, cells = LargeFile(matrix).matrix("GENE")  # (genes, cells)
+    x, genes, cells = DataFile(matrix).matrix("GENE")  # (genes, cells)
     table = _matched(table, cells, meta, matrix)
     hours = _times(table["Stage"], r"^(\d+(?:\.\d+)?)-", STAGES, meta)
     lineages = table.drop(columns="Stage")
@@ -170,9 +166,9 @@ def _lineage(lineages: pd.DataFrame) -> np.ndarray:  # (cells,) of text
 
 def _read_reprogramming(files: list[Path]) -> ad.AnnData:
     matrix, days = files
-    day = pd.to_numeric(LargeFile(days).table("id", ["day"])["day"], errors="coerce")
-    source = read_h5ad(matrix, backed=True)
-    try:
+    day = pd.to_numeric(DataFile(days).table("id", ["day"])["day"], errors="coerce")
+    source = DataFile(matrix).read_h5ad(backed=True)
+    with closing(source.file):
         time = np.floor(day.reindex(source.obs_names).to_numpy(np.float64))
         dated = np.flatnonzero(~np.isnan(time))  # the matrix has cells without a day
         if not len(dated):
@@ -182,20 +178,18 @@ def _read_reprogramming(files: list[Path]) -> ad.AnnData:
             )
         _require_times(time[dated], DAYS, f"{days}: floor of 'day'")
         chosen = dated[_sampled(time[dated], REPROGRAMMING_SHARE)]
-        x = LargeFile(matrix).rows(source.X, chosen)
+        x = DataFile(matrix).rows(source.X, chosen)
         if x.nnz and (x.data.min() < 0 or x.data.max() > MAX_LOGNORM):
             found = f"X goes from {x.data.min():g} to {x.data.max():g}"
             raise ValueError(f"{matrix}: {found}, expected log1p values")
         return _assembled(x, source.obs_names[chosen], source.var_names, time[chosen])
-    finally:
-        source.file.close()
 
 
 def _read_pancreas(files: list[Path]) -> ad.AnnData:
     matrix, meta = files
     keys = ["CellWeek", "Assigned_cluster", "Differentiation"]
-    table = LargeFile(meta).table("library.barcode", keys)
-    x, cells, genes = LargeFile(matrix).matrix("# library.barcode")  # (cells, genes)
+    table = DataFile(meta).table("library.barcode", keys)
+    x, cells, genes = DataFile(matrix).matrix("# library.barcode")  # (cells, genes)
     table = _matched(table, cells, meta, matrix)
     times = _times(table["CellWeek"], r"^(\d+(?:\.\d+)?)$", WEEKS, meta)
     labels = {"cell_type": table["Assigned_cluster"], "batch": table["Differentiation"]}
@@ -204,11 +198,11 @@ def _read_pancreas(files: list[Path]) -> ad.AnnData:
 
 def _read_drosophila(files: list[Path]) -> ad.AnnData:
     matrix, rows, columns = files
-    table = LargeFile(columns).table("cell", ["time"], optional="exp$")
+    table = DataFile(columns).table("cell", ["time"], optional="exp$")
     times = _times(table["time"], r"^(?:hrs_)?(\d\d)[_-](\d\d)$", WINDOWS, columns)
-    genes = LargeFile(rows).first_column()
+    genes = DataFile(rows).first_column()
     chosen = _sampled(times, DROSOPHILA_SHARE)
-    x = LargeFile(matrix).market_columns((len(genes), len(table)), chosen)  # (cells, genes)
+    x = DataFile(matrix).market(len(genes), len(table))[chosen]  # (cells, genes)
     x = _whole(x, f"{matrix}: the matrix")
     labels = {"batch": table["exp"].iloc[chosen]} if "exp" in table else {}
     return _assembled(x, table.index[chosen], genes, times[chosen], **labels)
@@ -294,8 +288,8 @@ def _read_conditions(files: list[Path], columns: dict[str, str]) -> ad.AnnData:
 
 
 def _read_part(file: Path, columns: dict[str, str]) -> ad.AnnData:
-    source = read_h5ad(file, backed=True)
-    try:
+    source = DataFile(file).read_h5ad(backed=True)
+    with closing(source.file):
         missing = set(columns.values()) - {""} - set(source.obs)
         if missing:
             expected = f"expected the conditions {sorted(columns)}"
@@ -307,8 +301,6 @@ def _read_part(file: Path, columns: dict[str, str]) -> ad.AnnData:
         if part:
             obs["split"] = part[1]
         return ad.AnnData(_counts(source, file), obs=obs, var=pd.DataFrame(index=source.var_names))
-    finally:
-        source.file.close()
 
 
 def _counts(source: ad.AnnData, file: Path) -> sparse.csr_matrix:
@@ -320,7 +312,7 @@ def _counts(source: ad.AnnData, file: Path) -> sparse.csr_matrix:
             where = f"layers['{layer}']"
             matrix = source.layers[layer]
     rule = "of layers['X_counts'], layers['counts'], X the first there is,"
-    return _whole(LargeFile(file).rows(matrix), f"{file}: {where}, {rule}")
+    return _whole(DataFile(file).rows(matrix), f"{file}: {where}, {rule}")
 
 
 def _cell_line(file: Path) -> str:

@@ -92,21 +92,9 @@ def _download(name: str, row: dict, target: Path) -> None:
 
     pooch.get_logger().setLevel("WARNING")  # its messages would put machine paths into notebooks
     stream = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), timeout=TIMEOUT)
-    expected = row["sha256"]
-
-    def download(url: str, temporary: str, _: object) -> None:
-        stream(url, temporary, None)
-        digest = sha256_of(temporary)
-        if digest != expected:
-            raise ValueError(
-                f"{name}: {url} sent a file with sha256 {digest}, expected {expected} for "
-                f"{row['file']}. Nothing was kept. Try again; if it persists, put the right file "
-                f"at {target}."
-            )
-
     place = {"fname": target.name, "path": target.parent}
     try:
-        pooch.retrieve(row["url"], expected, **place, downloader=download)
+        pooch.retrieve(row["url"], row["sha256"], **place, downloader=stream)
     except OSError as error:  # of requests, too; or a folder that cannot be written
         reason = f"{type(error).__name__}: {error}"
         raise DataUnavailable(
@@ -114,3 +102,8 @@ def _download(name: str, row: dict, target: Path) -> None:
             f"Get it from {row['url']}\nand save it as {target},\n"
             f"or let the environment variable SCIMF_DATA name a folder that holds {row['file']}."
         ) from None  # the download's own story is a hundred lines long
+    except ValueError as error:  # another sha256
+        raise ValueError(
+            f"{name}: {row['url']} sent another file than {row['file']}. {error} Nothing was kept. "
+            f"Try again; if it persists, put the right file at {target}."
+        ) from None

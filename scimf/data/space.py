@@ -52,18 +52,9 @@ class Space:
         ValueError
             If genes are missing or X is not finite.
         """
-        missing = sorted(set(self.inputs) - set(adata.var_names))
-        if missing:
-            found = f"{len(missing)} of {len(self.inputs)} are missing, such as {missing[:3]}"
-            raise ValueError(f"var_names: {found}")
-        same = adata.var_names.equals(pd.Index(self.inputs))
-        x = adata.X if same else adata[:, list(self.inputs)].X
-        _require_finite(x)
+        x = self._chosen(adata)
         if not len(self.components):
-            return _dense(x[:, self._columns()], np.float32)
-        if self.form == "counts":
-            x = _log_normalised(x)
-        x = x[:, self._columns()]  # (cells, genes)
+            return _dense(x, np.float32)
         blocks = [np.zeros((0, self.dim))]
         for start in range(0, x.shape[0], BLOCK):
             block = _dense(x[start : start + BLOCK])
@@ -82,14 +73,20 @@ class Space:
 
     def expression(self, adata: ad.AnnData) -> np.ndarray:
         """Return measured log-normalised expression (cells, genes); :meth:`decode` aims at it."""
-        x = adata[:, list(self.inputs)].X
+        return _dense(self._chosen(adata), np.float32)
+
+    def _chosen(self, adata: ad.AnnData):
+        """Return the columns ``names`` (cells, genes), log-normalised; sparse stays sparse."""
+        missing = sorted(set(self.inputs) - set(adata.var_names))
+        if missing:
+            found = f"{len(missing)} of {len(self.inputs)} are missing, such as {missing[:3]}"
+            raise ValueError(f"var_names: {found}")
+        inputs = pd.Index(self.inputs)
+        x = adata.X if adata.var_names.equals(inputs) else adata[:, inputs].X
+        _require_finite(x)
         if self.form == "counts":
             x = _log_normalised(x)
-        return _dense(x[:, self._columns()], np.float32)
-
-    def _columns(self) -> np.ndarray:
-        """Where ``names`` are in ``inputs``."""
-        return pd.Index(self.inputs).get_indexer(self.names)
+        return x[:, inputs.get_indexer(self.names)]
 
     def to_dict(self) -> dict[str, np.ndarray]:
         """Plain arrays of numbers and texts for a checkpoint; nothing needs pickle."""

@@ -64,6 +64,28 @@ class Split:
                 held |= mine & (time > time[mine].min())
         return held
 
+    def only_neighbours(self, adata: ad.AnnData) -> tuple[ad.AnnData, "Split"]:
+        """Keep the one held-out time and the training times next to it, of cells and of the split.
+
+        It is the protocol *neighbours_only*.
+
+        Raises
+        ------
+        ValueError
+            If there is not exactly one held-out time, or it has no training time on one side.
+        """
+        if len(self.held_times) != 1 or self.held_populations:
+            expected = "expected one held-out time and no held-out population"
+            raise ValueError(f"neighbours_only: {expected}, got {self.held_times}")
+        held = self.held_times[0]
+        before = [t for t in self.train_times if t < held]
+        after = [t for t in self.train_times if t > held]
+        if not before or not after:
+            expected = f"time {held:g} needs training times on both sides"
+            raise ValueError(f"neighbours_only: {expected}, there are {self.train_times}")
+        kept = adata[np.isin(_time(adata), (before[-1], held, after[0]))].copy()
+        return kept, hold_out(kept, times=[held])
+
     def to_dict(self) -> dict[str, np.ndarray]:
         """Plain arrays of numbers and texts for a checkpoint."""
         return {
@@ -80,16 +102,29 @@ class Split:
 
 
 def hold_out(
-    adata: ad.AnnData, *, times: Iterable[float] = (), populations: Iterable[str] = ()
+    adata: ad.AnnData, *, times: Iterable[float] | str = (), populations: Iterable[str] = ()
 ) -> Split:
     """Hold out whole times, whole populations, or both.
+
+    Parameters
+    ----------
+    times
+        In the data's own unit; or the name of one of the scIMF paper's splits, such as
+        "three_interpolation" (:data:`SPLITS` has them). As there, :func:`scimf.fit_space` then
+        chooses its (by default 2000) genes, scaler and PCs on training times only. Unlike there,
+        genes are chosen by scanpy's default flavour in every data set, and counts are normalised to
+        the sum of all genes, not of the chosen ones.
+    populations
+        Names in ``obs["population"]``.
 
     Raises
     ------
     ValueError
-        If a time or population is not there, if a held time is the first of a population (a
-        simulation starts there), or if fewer than two training times are left.
+        If a time, population or named split is not there, if a held time is the first of a
+        population (a simulation starts there), or if fewer than two training times are left.
     """
+    if isinstance(times, str):
+        times = _published_times(adata, times)
     time = _time(adata)
     population = _population(adata)
     held_times = _held_times(time, times)
@@ -107,6 +142,16 @@ def hold_out(
         raise ValueError(f"times, populations: {problem}, expected at least two times")
     all_times = np.unique(time).tolist()
     return Split(tuple(held_times), tuple(held_populations), tuple(all_times), tuple(train_times))
+
+
+def _published_times(adata: ad.AnnData, name: str) -> tuple[float, ...]:
+    data = str(adata.uns.get("scimf", {}).get("name"))
+    if data not in SPLITS:
+        expected = f"a set with named splits: {', '.join(SPLITS)}"
+        raise ValueError(f"uns['scimf']['name'] is {data!r}, expected {expected}")
+    if name not in SPLITS[data]:
+        raise ValueError(f"{data}: no split {name!r}, expected one of {list(SPLITS[data])}")
+    return SPLITS[data][name]
 
 
 def _held_times(time: np.ndarray, wanted: Iterable[float] | float) -> list[float]:
@@ -133,49 +178,6 @@ def _held_populations(adata: ad.AnnData, wanted: Iterable[str] | str) -> list[st
     if unknown:
         raise ValueError(f"populations: {unknown} are not in obs['population'], which has {known}")
     return held
-
-
-def named_split(adata: ad.AnnData, name: str) -> Split:
-    """Hold out the times of one of the scIMF paper's splits, such as "three_interpolation".
-
-    They are in :data:`SPLITS`. As in the paper, :func:`scimf.fit_space` then chooses its (by
-    default 2000) genes, scaler and PCs on training times only. Unlike there, genes are chosen by
-    scanpy's default flavour in every data set, and counts are normalised to the sum of all genes,
-    not of the chosen ones.
-
-    Raises
-    ------
-    ValueError
-        If the data set has no named splits, or none of this name; and as :func:`hold_out`.
-    """
-    data = str(adata.uns.get("scimf", {}).get("name"))
-    if data not in SPLITS:
-        expected = f"a set with named splits: {', '.join(SPLITS)}"
-        raise ValueError(f"uns['scimf']['name'] is {data!r}, expected {expected}")
-    if name not in SPLITS[data]:
-        raise ValueError(f"{data}: no split {name!r}, expected one of {list(SPLITS[data])}")
-    return hold_out(adata, times=SPLITS[data][name])
-
-
-def only_neighbours(adata: ad.AnnData, split: Split) -> tuple[ad.AnnData, Split]:
-    """Keep one held-out time and the training times next to it: the protocol *neighbours_only*.
-
-    Raises
-    ------
-    ValueError
-        If there is not exactly one held-out time, or it has no training time on one side.
-    """
-    if len(split.held_times) != 1 or split.held_populations:
-        expected = "expected one held-out time and no held-out population"
-        raise ValueError(f"neighbours_only: {expected}, got {split.held_times}")
-    held = split.held_times[0]
-    before = [t for t in split.train_times if t < held]
-    after = [t for t in split.train_times if t > held]
-    if not before or not after:
-        expected = f"time {held:g} needs training times on both sides"
-        raise ValueError(f"neighbours_only: {expected}, there are {split.train_times}")
-    kept = adata[np.isin(_time(adata), (before[-1], held, after[0]))].copy()
-    return kept, hold_out(kept, times=[held])
 
 
 def _time(adata: ad.AnnData) -> np.ndarray:  # (cells,)

@@ -7,7 +7,7 @@ left out by chance. W1 and W2, which shrink with n, may be compared within a row
 is what a perfect prediction scores.
 
 What may be seen is decided by what is handed over: the two neighbours of the held-out time alone
-(:func:`scimf.data.split.only_neighbours`), or all other times. The two are never mixed.
+(:meth:`scimf.data.split.Split.only_neighbours`), or all other times. The two are never mixed.
 """
 
 from collections.abc import Callable, Mapping

@@ -12,7 +12,7 @@ from scipy import sparse
 
 import scimf
 from scimf.data.space import Space, fit_space
-from scimf.data.split import hold_out, only_neighbours
+from scimf.data.split import hold_out
 
 DAYS = (0.0, 1 / 3, 1.0, 5.0)
 
@@ -105,7 +105,7 @@ def test_first_time_of_a_late_population():
 
 def test_only_neighbours_keeps_the_times_next_to_the_held_out_one():
     adata = toy()
-    kept, split = only_neighbours(adata, hold_out(adata, times=[1]))
+    kept, split = hold_out(adata, times=[1]).only_neighbours(adata)
     assert split.times == (1 / 3, 1.0, 5.0)
     assert split.held_times == (1.0,)
     assert set(kept.obs["time"]) == set(split.times)
@@ -121,8 +121,9 @@ def test_only_neighbours_keeps_the_times_next_to_the_held_out_one():
 )
 def test_only_neighbours_errors(options, says):
     adata = toy(populations=["a", "b"])
+    split = hold_out(adata, **options)
     with pytest.raises(ValueError, match=says):
-        only_neighbours(adata, hold_out(adata, **options))
+        split.only_neighbours(adata)
 
 
 # ------------------------------------------------------------------------------------- coordinates

@@ -133,9 +133,11 @@ def digest(root):
 
 
 def change(path, name):
-    """Add a statement to a function, or an attribute to a class."""
+    """Add a statement to a function or a method, or an attribute to a class."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    (place,) = [node for node in tree.body if getattr(node, "name", None) == name]
+    definitions = (ast.FunctionDef, ast.ClassDef)
+    nodes = [node for node in ast.walk(tree) if isinstance(node, definitions)]
+    (place,) = [node for node in nodes if node.name == name]
     place.body.append(ast.parse("another = 1").body[0])
     path.write_text(ast.unparse(tree), encoding="utf-8")
 

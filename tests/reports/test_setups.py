@@ -2,18 +2,18 @@ import pytest
 from evidence.boards import Board
 from evidence.setups import inner_neighbours, inner_setup, setups
 
-from scimf.data.split import hold_out, only_neighbours
+from scimf.data.split import hold_out
 
 
 def test_neighbours_only_keeps_two_neighbours(tiny):
     adata = tiny[0]
-    _, split = only_neighbours(adata, hold_out(adata, times=[2.0]))
+    _, split = hold_out(adata, times=[2.0]).only_neighbours(adata)
     assert split.times == (1.0, 2.0, 3.0)
     assert split.train_times == (1.0, 3.0)
     with pytest.raises(ValueError, match="both sides"):
-        only_neighbours(adata, hold_out(adata, times=[4.0]))
+        hold_out(adata, times=[4.0]).only_neighbours(adata)
     with pytest.raises(ValueError, match="one held-out time"):
-        only_neighbours(adata, hold_out(adata, times=[2.0, 3.0]))
+        hold_out(adata, times=[2.0, 3.0]).only_neighbours(adata)
 
 
 def test_a_board_says_what_may_be_seen(tiny):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from scimf.data.space import Space, fit_space
-from scimf.data.split import Split, hold_out, only_neighbours
+from scimf.data.split import Split, hold_out
 from scimf.dynamics.fitted import Sampler
 
 from evidence.boards import Board
@@ -48,7 +48,7 @@ def setups(board: Board, adata: "AnnData") -> Iterator[Setup]:
             held_populations = names[-board.held_populations :]
         split = hold_out(adata, times=times, populations=held_populations)
         if board.protocol == "neighbours_only":
-            seen, split = only_neighbours(adata, split)
+            seen, split = split.only_neighbours(adata)
         else:
             seen = adata.copy()
         yield Setup(board.name, seen, split, fit_space(seen, split, n_pcs=board.n_pcs))
@@ -76,7 +76,8 @@ def inner_neighbours(setup: Setup, n_pcs: int) -> Iterator[Setup]:
     """
     inner = inner_setup(setup, n_pcs)
     for time in inner.split.held_times:
-        seen, split = only_neighbours(inner.adata, hold_out(inner.adata, times=[time]))
+        split = hold_out(inner.adata, times=[time])
+        seen, split = split.only_neighbours(inner.adata)
         space = fit_space(seen, split, n_pcs=n_pcs)
         yield Setup(f"{inner.board}.{time:g}", seen, split, space)
 
