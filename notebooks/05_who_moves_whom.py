@@ -49,10 +49,10 @@ import pandas as pd
 
 import scimf
 from scimf import plots, start_notebook
-from scimf.interaction.counterfactual import Change, Simulation, counterfactual_error
+from scimf.interaction.counterfactual import Change, Simulation, simulated_means
 from scimf.interaction.design_check import LEAST_POPULATIONS, cannot_be_told
 from scimf.interaction.influence import untrained
-from scimf.interaction.null_data import null_fits
+from scimf.interaction.null_data import NullData
 from scimf.interaction.velocity import agreement_with_next, velocity_grid
 
 run = start_notebook("05_who_moves_whom", globals())
@@ -194,7 +194,8 @@ kept = scimf.fit_many(
     typed, split, space, configs={"scimf": config}, seeds=range(n_seeds), **options
 )
 models = [kept["scimf", s] for s in range(n_seeds)]
-nulls = null_fits(typed, split, config=config, n=n_nulls, seed=seed, **options)
+null = NullData.like(typed, split, config, seed=seed, **options)
+nulls = null.fits(n_nulls, **options)
 
 # %%
 truth = typed.uns["scimf"]["truth"]["type_matrix"]  # (receiver, sender)
@@ -376,9 +377,41 @@ composition /= composition.sum(1, keepdims=True)
 same_system = {"seed": seed, "n_populations": n_populations, "n_cells": n_cells}
 experiment = scimf.load("typed", **same_system, compositions=composition, replicate=1)
 experiment.obsm["X_scimf"] = space.encode(experiment)
-ask = {"factors": {strongest: 0.0}, "times": [last], "simulation": Simulation(n=200, draws=1)}
-by_type = counterfactual_error(models, typed, experiment, **ask)
-errors = by_type.groupby(["population", "method"])["error"].mean().unstack()
+density = experiment.obs.groupby("population", observed=True)["density"].first()
+ask = {"times": [last], "simulation": Simulation(n=200, draws=1)}
+predicted = {}
+for population, types in first.groupby("population", observed=True)["cell_type"]:
+    factors = {strongest: 0.0} if strongest in set(types) else {}
+    change = Change(factors=factors, density=density[population])
+    kinds, means = simulated_means(models, typed, population=population, change=change, **ask)
+    predicted[population] = (kinds, means.mean(0)[:, -1])  # as it was and changed: (2, types, dim)
+
+
+# %%
+def type_means(adata, least=5):
+    """Mean of each type of at least ``least`` cells at the last time, by population and type."""
+    found = {}
+    now = adata.obs[adata.obs["time"] == last]
+    for key, cells in now.groupby(["population", "cell_type"], observed=True):
+        if len(cells) >= least:
+            found[key] = adata[cells.index].obsm["X_scimf"].mean(0, dtype=float)
+    return found
+
+
+observed = type_means(typed)
+true = type_means(experiment)
+
+# %%
+rows = []
+for population, (kinds, (as_it_was, changed)) in predicted.items():
+    for kind, before, after in zip(kinds, as_it_was, changed, strict=True):
+        key = (population, kind)
+        if key in observed and key in true:
+            guesses = {"as_it_was": before, "changed": after, "observed": observed[key]}
+            guesses["observed_and_shift"] = observed[key] + (after - before)
+            off = {method: np.linalg.norm(x - true[key]) for method, x in guesses.items()}
+            rows.append({"population": population, **off})
+errors = pd.DataFrame(rows).groupby("population").mean()  # over types
 errors.mean().sort_values().round(3)
 
 # %%

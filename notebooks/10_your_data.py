@@ -53,7 +53,11 @@ n_steps: int = 300  # optimiser steps of a fit
 draws: int = 5  # random draws of cells that a score is averaged over
 
 # %%
+import resource
+import sys
+from dataclasses import replace
 from pathlib import Path
+from time import perf_counter
 
 import anndata as ad
 import matplotlib.pyplot as plt
@@ -64,9 +68,9 @@ import scimf
 from scimf import plots, start_notebook
 from scimf.evaluation.baselines import BASELINES
 from scimf.evaluation.held_out import Scoring
-from scimf.interaction.diagnose import cost, examine
+from scimf.interaction.diagnose import examine
 from scimf.interaction.interaction_test import TestDesign
-from scimf.interaction.null_data import null_fits
+from scimf.interaction.null_data import NullData
 from scimf.simulate.counts import counted
 
 run = start_notebook("10_your_data", globals())
@@ -167,9 +171,24 @@ run.save_figure(fig, "fig10a_your_cells")
 width = 64 if space.dim <= 20 else 128
 config = scimf.SDEConfig(hidden=(width, width), hidden_interaction=width, steps=n_steps)
 pair = {"scimf": config, "no_interaction": scimf.matched_config(space.dim, config)}
-expected = cost(adata, split, configs=pair, n_seeds=n_seeds)
-print(f"all fits one after another: {expected['seconds']:.0f} s;")
-print(f"memory so far: {expected['peak_mebibytes']:.0f} MiB")
+stamps = []
+
+
+def note_time(step, terms):
+    """What a fit calls after every step."""
+    stamps.append(perf_counter())
+
+
+for settings in pair.values():
+    few = replace(settings, steps=4, warm_steps=0)
+    scimf.fit(adata, split, config=few, progress=note_time)
+step = np.diff(np.reshape(stamps, (len(pair), -1)))  # (models, 3), seconds
+unit = 1 if sys.platform == "darwin" else 2**10  # bytes of ru_maxrss
+memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+print(f"all fits one after another: {np.median(step, axis=1).sum() * n_steps * n_seeds:.0f} s;")
+print(f"memory so far: {memory / 2**20:.0f} MiB")
+
+# %%
 options = {"cache": run.fits, "device": run.device}
 fits = scimf.fit_many(adata, split, space, configs=pair, seeds=range(n_seeds), **options)
 
@@ -270,7 +289,8 @@ print(verdict_says)
 # %%
 influences = pd.DataFrame()
 if typed and verdict.answer != "cannot be told":
-    nulls = null_fits(adata, split, config=config, n=10, seed=seed, **options)
+    null = NullData.like(adata, split, config, seed=seed, **options)
+    nulls = null.fits(10, **options)
     models = [fits["scimf", s] for s in range(n_seeds)]
     influences = scimf.edges(models, nulls, adata)
     fig, ax = plt.subplots(figsize=(4.2, 3.6))

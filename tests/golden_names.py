@@ -1,6 +1,8 @@
 """What the golden checks call, by its present names: the one file that may follow a renaming."""
 
 from evidence.boards import BOARDS
+from evidence.morse import morse
+from evidence.paracrine import paracrine
 from evidence.predictions import Training
 from evidence.scores import Sizes, score_board
 
@@ -18,7 +20,7 @@ from scimf.interaction.interaction_test import do_cells_interact
 from scimf.simulate import systems
 from scimf.simulate.counts import factorial
 
-SYSTEMS = systems.SYSTEMS
+SYSTEMS = {**systems.SYSTEMS, "morse": morse, "paracrine": paracrine}
 #: Terms of its loss whose names differ from those in the checks.
 TERMS = {"heard": "interaction"}
 #: Settings of an SDE whose names differ from those in the checks.

@@ -67,12 +67,14 @@ from sklearn.metrics import average_precision_score
 import scimf
 from evidence import edges, recovery
 from evidence.ligand_receptor import pair_scores
+from evidence.morse import morse, morse_force
+from evidence.paracrine import paracrine
 from scimf import interval, plots, start_notebook
 from scimf.dynamics.config import SDEConfig
 from scimf.dynamics.fit import fit_many
 from scimf.dynamics.model import matched_config
 from scimf.interaction.influence import influence, untrained
-from scimf.simulate.untyped import morse_force
+from scimf.simulate.systems import SYSTEMS
 
 
 # %%
@@ -139,12 +141,13 @@ seeds = range(n_seeds)
 options = {"cache": run.fits, "device": run.device}
 
 # %%
+simulators = {**SYSTEMS, "morse": morse}
 data = {}
 fitted = {}
 for name, n_p, n_c in systems:
     system = "linear" if name in attractions else name
     size = {"n_populations": n_p, "n_cells": n_c}
-    adata = scimf.load(system, seed=seed + 1, **size, **attractions.get(name, {}))
+    adata = simulators[system](seed=seed + 1, **size, **attractions.get(name, {}))
     split = scimf.hold_out(adata)
     space = scimf.fit_space(adata, split)
     base = careful if name in attractions else plain
@@ -480,7 +483,7 @@ config = SDEConfig(
 )
 
 # %%
-genes = scimf.load("paracrine", seed=seed, n_populations=2 * n_populations, n_cells=n_cells)
+genes = paracrine(seed=seed, n_populations=2 * n_populations, n_cells=n_cells)
 split = scimf.hold_out(genes)
 space = scimf.fit_space(genes, split, n_pcs=genes.n_vars)  # every gene
 fits = fit_many(genes, split, space, configs={"additive": config}, seeds=seeds, **options)

@@ -133,6 +133,13 @@ def populations(adata: "AnnData") -> np.ndarray:
     return np.full(adata.n_obs, ONE_POPULATION)
 
 
+def cell_types(adata: "AnnData") -> np.ndarray:  # (cells,) of str
+    """Return the type of each cell; a KeyError where the data name none."""
+    if "cell_type" not in adata.obs:
+        raise KeyError(f'adata.obs["cell_type"] is missing; found {list(adata.obs.columns)}')
+    return adata.obs["cell_type"].astype(str).to_numpy()
+
+
 @dataclass(frozen=True)
 class Standardiser:
     """Affine map between data coordinates and the coordinates the network sees."""

@@ -22,9 +22,8 @@ import torch
 from scimf.core.config import Config
 from scimf.dynamics.fitted import FittedSDE
 from scimf.dynamics.integrate import Groups, roll_out
-from scimf.dynamics.snapshots import KEY, Snapshots, populations
+from scimf.dynamics.snapshots import KEY, Snapshots, cell_types, populations
 from scimf.evaluation.summary import interval
-from scimf.interaction.cell_types import cell_types
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -110,13 +109,38 @@ def what_if(
         If a population, time or type is not there, or nobody would be left.
     """
     models = [models] if isinstance(models, FittedSDE) else list(models)
+    change = change or Change()
+    asked = {"population": population, "change": change, "times": times, "start": start}
+    kinds, means = simulated_means(models, adata, simulation=simulation, **asked)
+    table = pd.DataFrame(_rows(means, kinds, times, direction))
+    table.attrs["warning"] = _outside(models[0], adata, population, start, change)
+    return table
+
+
+def simulated_means(
+    models: FittedSDE | Sequence[FittedSDE],
+    adata: "AnnData",
+    *,
+    population: str,
+    change: Change,
+    times: Sequence[float],
+    start: float | None = None,
+    simulation: Simulation | None = None,
+) -> tuple[list[str], np.ndarray]:
+    """Simulate a population as it was and changed; arguments and errors of :func:`what_if`.
+
+    Returns
+    -------
+    types, means
+        The types of the population, and the mean of each: (models, 2, 1 + times, types, dim), as it
+        was and changed, from the start on. Data coordinates.
+    """
+    models = [models] if isinstance(models, FittedSDE) else list(models)
     simulation = simulation or Simulation()
     as_it_was = _measured(models[0], adata, {population: 1.0}, start)
-    changed = _changed(models[0], adata, population, as_it_was.time, change or Change())
+    changed = _changed(models[0], adata, population, start, change)
     means = [_type_means(model, as_it_was, changed, times, simulation) for model in models]
-    table = pd.DataFrame(_rows(np.stack(means), as_it_was.kinds, times, direction))
-    table.attrs["warning"] = _outside(models[0], adata, changed)
-    return table
+    return as_it_was.kinds, np.stack(means)
 
 
 def _rows(
@@ -153,82 +177,6 @@ def _with_interval(name: str, values: np.ndarray) -> dict[str, float]:
 def _mutual_cosine(vectors: np.ndarray) -> float:  # (models, dim)
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True).clip(1e-12)
     return float((unit @ unit.T)[np.triu_indices(len(unit), k=1)].mean())
-
-
-def counterfactual_error(
-    models: FittedSDE | Sequence[FittedSDE],
-    adata: "AnnData",
-    truth: "AnnData",
-    *,
-    factors: dict[str, float],
-    times: Sequence[float],
-    min_cells: int = 5,
-    simulation: Simulation | None = None,
-) -> pd.DataFrame:
-    """Score predicted against true means of every type in every population that was really changed.
-
-    Parameters
-    ----------
-    models, adata, simulation
-        As for :func:`what_if`; predicted means are averaged over models.
-    truth
-        The changed experiment: the same populations by name, with ``obsm["X_scimf"]``; where it has
-        ``obs["density"]``, that is the density of the changed population. Its cells are only scored
-        against.
-    factors, times
-        What was changed, the same in all populations; times after the first snapshot.
-    min_cells
-        A type is scored where the truth and the data have at least so many cells of it.
-
-    Returns
-    -------
-    DataFrame
-        ``population, time, cell_type, method, error`` (distance between means, data coordinates).
-        Methods: "changed", the simulated population; "observed_and_shift", what was observed at
-        that time moved by the predicted shift; and two that say that nothing changes, "as_it_was"
-        (simulated) and "observed" (nothing is predicted at all).
-    """
-    models = [models] if isinstance(models, FittedSDE) else list(models)
-    simulation = simulation or Simulation(draws=1)
-    densities = Snapshots.of(truth, np.ones(truth.n_obs, bool)).density
-    observed = _observed_means(adata, min_cells)
-    targets = _observed_means(truth, min_cells)
-    rows = []
-    for population, density in densities.items():
-        as_it_was = _measured(models[0], adata, {population: 1.0})
-        known = {kind: f for kind, f in factors.items() if kind in as_it_was.kinds}
-        change = Change(factors=known, density=density if "density" in truth.obs else None)
-        changed = _changed(models[0], adata, population, as_it_was.time, change)
-        means = [_type_means(model, as_it_was, changed, times, simulation) for model in models]
-        before, after = np.mean(means, axis=0)  # (1 + times, types, dim) each
-        for k, time in enumerate(map(float, times), start=1):
-            seen = observed[population, time]
-            target = targets[population, time]
-            for j, kind in enumerate(as_it_was.kinds):
-                if kind not in seen or kind not in target:
-                    continue
-                guesses = {"changed": after[k, j], "as_it_was": before[k, j]}
-                guesses["observed"] = seen[kind]
-                guesses["observed_and_shift"] = seen[kind] + (after[k, j] - before[k, j])
-                for method, guess in guesses.items():
-                    error = float(np.linalg.norm(guess - target[kind]))
-                    rows.append((population, time, kind, method, error))
-    return pd.DataFrame(rows, columns=["population", "time", "cell_type", "method", "error"])
-
-
-def _observed_means(
-    adata: "AnnData", min_cells: int
-) -> dict[tuple[str, float], dict[str, np.ndarray]]:
-    """Mean (dim,) of each type of at least ``min_cells`` cells, by population and time."""
-    snapshots = Snapshots.of(adata, np.ones(adata.n_obs, bool))
-    types = snapshots.replaced(adata, cell_types(adata)).cells
-    found = {}
-    for key, x in snapshots.cells.items():
-        kinds, counts = np.unique(types[key], return_counts=True)
-        found[key] = {}
-        for kind in kinds[counts >= min_cells]:
-            found[key][kind] = x[types[key] == kind].mean(0, dtype=np.float64)
-    return found
 
 
 @dataclass(frozen=True)
@@ -292,7 +240,7 @@ def _measured(
 
 
 def _changed(
-    model: FittedSDE, adata: "AnnData", population: str, start: float, change: Change
+    model: FittedSDE, adata: "AnnData", population: str, start: float | None, change: Change
 ) -> _Cells:
     volumes = {population: 1.0}
     if change.mix_with == population:
@@ -313,8 +261,11 @@ def _changed(
     return replace(cells, amount=amount)
 
 
-def _outside(model: FittedSDE, adata: "AnnData", changed: _Cells) -> str:
+def _outside(
+    model: FittedSDE, adata: "AnnData", population: str, start: float | None, change: Change
+) -> str:
     """Name each proportion, and the density, that no training population had, one by one."""
+    changed = _changed(model, adata, population, start, change)
     starts = model.starts
     # A held-out population may only start a simulation: it has one snapshot.
     trained = [p for p in starts.density if len(starts.times(p)) > 1]

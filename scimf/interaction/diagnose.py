@@ -1,9 +1,5 @@
 """Before any long work: what was found in the data, what will be done, and what is doubtful."""
 
-import resource
-import sys
-import time
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,8 +7,6 @@ import pandas as pd
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
-from scimf.dynamics.config import SDEConfig
-from scimf.dynamics.fit import fit
 from scimf.interaction.design_check import cannot_be_told
 
 if TYPE_CHECKING:
@@ -228,33 +222,3 @@ def _interaction(adata: "AnnData") -> list[Finding]:
 
 #: Each takes the data and returns its doubts, in the order in which they are reported.
 DOUBTS = (_few_cells, _few_times, _uneven_times, _batches, _growth, _depth, _types, _interaction)
-
-
-def cost(
-    adata: "AnnData", split: "Split", *, configs: dict[str, SDEConfig], n_seeds: int, probe: int = 4
-) -> dict[str, float]:
-    """Measure ``probe`` training steps of each configuration, in data with ``obsm["X_scimf"]``.
-
-    Returns
-    -------
-    dict
-        ``seconds`` that all fits will take one after another on this machine, with ``n_seeds``
-        each, and ``peak_mebibytes`` of this process so far.
-    """
-    seconds = 0.0
-    for config in configs.values():
-        seconds += _seconds_per_step(adata, split, config, probe) * config.steps * n_seeds
-    unit = 1 if sys.platform == "darwin" else 1024  # bytes of ru_maxrss
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-    return {"seconds": seconds, "peak_mebibytes": peak / MEBIBYTE}
-
-
-def _seconds_per_step(adata: "AnnData", split: "Split", config: SDEConfig, probe: int) -> float:
-    stamps: list[float] = []
-
-    def note_time(step: int, terms: dict[str, float]) -> None:
-        stamps.append(time.perf_counter())
-
-    short = replace(config, steps=probe, warm_steps=0)
-    fit(adata, split, config=short, progress=note_time)
-    return float(np.median(np.diff(stamps)))

@@ -29,9 +29,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from scimf.core.parallel import seeded
 from scimf.dynamics.fitted import FittedSDE
 from scimf.dynamics.model import InteractingSDE
-from scimf.dynamics.snapshots import KEY, contexts, populations
+from scimf.dynamics.snapshots import KEY, cell_types, contexts, populations
 from scimf.evaluation.summary import interval
-from scimf.interaction.cell_types import cell_types
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -153,10 +152,10 @@ def edges(
     models
         Fits of the same data with different training seeds; the interval is a t interval over them.
     nulls
-        Fits to data without interaction (:func:`scimf.interaction.null_data.null_fits`): what the
-        same procedure finds where there is nothing to find. Influences are divided by the root mean
-        square of the null of their pair, and the p-value is the rank among the pooled null of all
-        pairs.
+        Fits to data without interaction (:meth:`scimf.interaction.null_data.NullData.fits`): what
+        the same procedure finds where there is nothing to find. Influences are divided by the root
+        mean square of the null of their pair, and the p-value is the rank among the pooled null of
+        all pairs.
     adata
         Data with ``obsm["X_scimf"]`` and ``obs["cell_type"]``.
     **options

@@ -156,13 +156,13 @@ def do_cells_interact(
     if why := cannot_be_told(adata, compare_starts=True, seed=seed):
         return Verdict("cannot be told", why)
     slim = adata[:, :0].copy()  # fits need coordinates, not genes
-    options = {"seed": seed, "cache": cache, "device": device, "progress": False}
+    options = {"seed": seed, "cache": cache, "device": device}
     data = _scored(slim, split, config, **options)
     null = NullData.like(slim, split, config, **options)
     gain = _gain(data)
     reached: dict[str, int | None] = dict.fromkeys(QUESTIONS)
     tables = [data.assign(refit=0)]
-    jobs = [(null, split, config, seed + k, device) for k in range(1, design.n_refits + 1)]
+    jobs = [(null, seed + k, device) for k in range(1, design.n_refits + 1)]
     for k, refit in enumerate(_refits(jobs, workers or default_workers(device)), start=1):
         tables.append(refit.assign(refit=k))
         for question in QUESTIONS:
@@ -191,15 +191,14 @@ def _refits(jobs: list[tuple], workers: int) -> Iterator[pd.DataFrame]:
         yield from side_by_side(_refit, jobs[first : first + workers], workers=workers)
 
 
-def _refit(null: NullData, split: Split, config: SDEConfig, seed: int, device: str) -> pd.DataFrame:
-    options = {"seed": seed, "device": device, "progress": False}
-    return _scored(null.draw(seed), split, config, **options)
+def _refit(null: NullData, seed: int, device: str) -> pd.DataFrame:
+    return _scored(null.draw(seed), null.split, null.config, seed=seed, device=device)
 
 
 def _scored(
     adata: "AnnData", split: Split, config: SDEConfig, *, seed: int, **options
 ) -> pd.DataFrame:
-    """Fit with and without interaction: held-out distances by question and population.
+    """Fit with and without interaction, quietly: held-out distances by question and population.
 
     Options of :func:`scimf.fit`.
     """
@@ -207,7 +206,7 @@ def _scored(
     truth = Snapshots.of(adata, split.held_mask(adata))
     columns = {}
     for name, settings in {"interacting": config, "independent": matched}.items():
-        model = fit(adata, split, config=settings, seed=seed, **options)
+        model = fit(adata, split, config=settings, seed=seed, progress=False, **options)
         columns[name] = _held_out_scores(model, split, truth, seed=seed)
     return pd.DataFrame(columns).reset_index()
 

@@ -37,22 +37,27 @@ class NullData:
         A fit without interaction to the observed data.
     adata
         The observed data: what is simulated begins with their first cells and has their ``obs``.
+    split, config
+        What is held out, and the settings of fits to simulated data.
     """
 
     model: FittedSDE
     adata: "AnnData"
+    split: "Split"
+    config: SDEConfig
 
     @classmethod
     def like(cls, adata: "AnnData", split: "Split", config: SDEConfig, **options) -> Self:
-        """Fit the model to data with ``obsm["X_scimf"]``; options of :func:`scimf.fit`.
+        """Fit the model, quietly, to data with ``obsm["X_scimf"]``; options of :func:`scimf.fit`.
 
         Of ``config`` all is taken but the interaction, the intrinsic drift and the noise.
         """
         slim = adata[:, :0].copy()  # coordinates are simulated, not genes
         time_scale = TimeScale.of(split.times, split.train_times, config.time)
         stages = tuple(time_scale(t) for t in split.train_times[1:-1])
-        config = replace(config, interaction="none", stages=stages, **GENERATOR)
-        return cls(fit(slim, split, config=config, **options), slim)
+        independent = replace(config, interaction="none", stages=stages, **GENERATOR)
+        model = fit(slim, split, config=independent, progress=False, **options)
+        return cls(model, slim, split, config)
 
     @torch.no_grad()
     def draw(self, seed: int) -> "AnnData":
@@ -100,31 +105,23 @@ class NullData:
             x = states[-1]
         return [model.standardiser.inverse(x[g, : len(cloud)]) for g, cloud in enumerate(clouds)]
 
+    def fits(
+        self,
+        n: int,
+        *,
+        cache: Path | str,
+        device: str = "auto",
+        workers: int | None = None,
+    ) -> list[FittedSDE]:
+        """Fit to ``n`` simulated data sets: the null of :func:`scimf.interaction.influence.edges`.
 
-def null_fits(
-    adata: "AnnData",
-    split: "Split",
-    *,
-    config: SDEConfig,
-    n: int,
-    seed: int = 0,
-    cache: Path | str,
-    device: str = "auto",
-    workers: int | None = None,
-) -> list[FittedSDE]:
-    """Fit to ``n`` simulated data sets: the null of :func:`scimf.interaction.influence.edges`.
+        Data set ``k`` of ``n`` is simulated and fitted with the seed of the model plus ``k``; other
+        arguments as for :func:`scimf.fit_many`.
+        """
+        jobs = [(self, self.model.seed + k, cache, device) for k in range(1, n + 1)]
+        return side_by_side(_fit_to_draw, jobs, workers=workers or default_workers(device))
 
-    Arguments as for :func:`scimf.fit_many`; ``adata`` has ``obsm["X_scimf"]``. Data set ``k`` of
-    ``n`` is simulated and fitted with seed ``seed + k``.
-    """
+
+def _fit_to_draw(null: NullData, seed: int, cache: Path | str, device: str) -> FittedSDE:
     options = {"seed": seed, "cache": cache, "device": device, "progress": False}
-    null = NullData.like(adata, split, config, **options)
-    jobs = [(null, split, config, seed + k, cache, device) for k in range(1, n + 1)]
-    return side_by_side(_null_fit, jobs, workers=workers or default_workers(device))
-
-
-def _null_fit(
-    null: NullData, split: "Split", config: SDEConfig, seed: int, cache: Path | str, device: str
-) -> FittedSDE:
-    options = {"seed": seed, "cache": cache, "device": device, "progress": False}
-    return fit(null.draw(seed), split, config=config, **options)
+    return fit(null.draw(seed), null.split, config=null.config, **options)

@@ -49,61 +49,61 @@ class Sampling:
     times: tuple[float, ...]  #: of measurement; the first is the start
     n_cells: int  #: measured per population and time
 
+    def measure(
+        self,
+        x: np.ndarray,
+        drift: Drift,
+        *,
+        rng: np.random.Generator,
+        kind: np.ndarray | None = None,
+        density: np.ndarray | None = None,
+        growth: Growth | None = None,
+    ) -> ad.AnnData:
+        """Simulate all cells together and measure a fresh, disjoint part of them at each time.
 
-def measure(
-    x: np.ndarray,
-    drift: Drift,
-    *,
-    sampling: Sampling,
-    rng: np.random.Generator,
-    kind: np.ndarray | None = None,
-    density: np.ndarray | None = None,
-    growth: Growth | None = None,
-) -> ad.AnnData:
-    """Simulate all cells together and measure a fresh, disjoint part of them at each time.
+        Parameters
+        ----------
+        x
+            State at the first time, (populations, cells, dim); there are at least ``n_cells`` cells
+            for each time.
+        drift
+            The two parts of the drift.
+        rng
+            Source of all randomness.
+        kind, density
+            Type of each cell (populations, cells), and relative density of each population
+            (populations,).
+        growth
+            Net division rate. The simulated population is a sample of fixed size of a growing one:
+            a dividing cell replaces a random other cell, a dying cell is replaced by one (Moran
+            1958). ``obs["mass"]`` is the number of cells relative to the start.
 
-    Parameters
-    ----------
-    x
-        State at the first time, (populations, cells, dim); there are at least ``n_cells`` cells for
-        each time.
-    drift
-        The two parts of the drift.
-    sampling, rng
-        Noise, steps and what is measured; source of all randomness.
-    kind, density
-        Type of each cell (populations, cells), and relative density of each population
-        (populations,).
-    growth
-        Net division rate. The simulated population is a sample of fixed size of a growing one: a
-        dividing cell replaces a random other cell, a dying cell is replaced by one (Moran 1958).
-        ``obs["mass"]`` is the number of cells relative to the start.
-
-    Returns
-    -------
-    AnnData
-        ``X`` (cells, dim); ``obs``: time, population, cell_type, density, mass where given;
-        ``obsm["drift_intrinsic"]`` and ``obsm["drift_interaction"]``.
-    """
-    n_populations, n_total, dim = x.shape
-    rows = np.arange(n_populations)[:, None]
-    order = np.stack([rng.permutation(n_total) for _ in range(n_populations)])
-    cells = _Cells(x, kind, np.ones(n_populations), sampling.times[0])
-    labels, values = [], []
-    for k, time in enumerate(sampling.times):
-        if k:
-            _advance(cells, time - sampling.times[k - 1], drift, growth, sampling, rng)
-        taken = order[:, k * sampling.n_cells : (k + 1) * sampling.n_cells]
-        columns = _labels(cells, taken, time)
-        if density is not None:
-            columns["density"] = np.repeat(density, sampling.n_cells)
-        if growth is not None:
-            columns["mass"] = np.repeat(cells.mass, sampling.n_cells)
-        labels.append(pd.DataFrame(columns))
-        # (3, populations, cells, dim)
-        every = np.stack([cells.x, *drift(cells.x, cells.kind, time)])
-        values.append(every[:, rows, taken].reshape(3, -1, dim))
-    return _assembled(labels, np.concatenate(values, axis=1))
+        Returns
+        -------
+        AnnData
+            ``X`` (cells, dim); ``obs``: time, population, cell_type, density, mass where given;
+            ``obsm["drift_intrinsic"]`` and ``obsm["drift_interaction"]``.
+        """
+        n_populations, n_total, dim = x.shape
+        rows = np.arange(n_populations)[:, None]
+        order = np.stack([rng.permutation(n_total) for _ in range(n_populations)])
+        cells = _Cells(x, kind, np.ones(n_populations), self.times[0])
+        labels = []
+        values = []
+        for k, time in enumerate(self.times):
+            if k:
+                _advance(cells, time - self.times[k - 1], drift, growth, self, rng)
+            taken = order[:, k * self.n_cells : (k + 1) * self.n_cells]
+            columns = _labels(cells, taken, time)
+            if density is not None:
+                columns["density"] = np.repeat(density, self.n_cells)
+            if growth is not None:
+                columns["mass"] = np.repeat(cells.mass, self.n_cells)
+            labels.append(pd.DataFrame(columns))
+            # (3, populations, cells, dim)
+            every = np.stack([cells.x, *drift(cells.x, cells.kind, time)])
+            values.append(every[:, rows, taken].reshape(3, -1, dim))
+        return _assembled(labels, np.concatenate(values, axis=1))
 
 
 @dataclass
@@ -183,3 +183,25 @@ def _assembled(labels: list[pd.DataFrame], values: np.ndarray) -> ad.AnnData:
     adata.obsm["drift_intrinsic"] = intrinsic
     adata.obsm["drift_interaction"] = interaction
     return adata
+
+
+def mean_force(x: np.ndarray, force: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """Mean over the other cells of a force that depends on the distance alone, like ``x``.
+
+    Parameters
+    ----------
+    x
+        State, (populations, cells, dim).
+    force
+        Distances to the force along the unit vector **from** sender to receiver; above 0 it pushes
+        apart.
+    """
+    n_total = x.shape[1]
+    total = np.empty_like(x)
+    for p, cells in enumerate(x):
+        away = cells[:, None] - cells[None]  # (receiver, sender, dim)
+        r = np.linalg.norm(away, axis=-1)
+        # Oneself, and a daughter that still lies on its mother: at no distance, pushed nowhere.
+        strength = np.divide(force(r), r, out=np.zeros_like(r), where=r > 0)
+        total[p] = np.einsum("ij,ijd->id", strength, away) / (n_total - 1)
+    return total

@@ -6,9 +6,8 @@ population. Cells are destroyed when they are measured, so each snapshot is a di
 of one simulated population. The two drifts of each cell are in ``obsm["drift_intrinsic"]`` and
 ``obsm["drift_interaction"]``, everything else that is true in ``uns["scimf"]["truth"]``.
 
-With interaction: :func:`linear`, :func:`morse`, :func:`typed`, :func:`quorum`, and with genes
-:func:`circuit` and :func:`paracrine`. Without: :func:`null`, and two that should fool a naive test,
-:func:`staged` and :func:`growing`.
+With interaction: :func:`linear`, :func:`typed`, :func:`quorum`, and a :func:`circuit` of genes.
+Without: :func:`null`, and two that should fool a naive test, :func:`staged` and :func:`growing`.
 
 All take ``seed``, ``n_populations``, ``n_cells`` (observed per population and time, out of
 ``n_cells * len(times)`` simulated ones) and ``times``; where they have them, ``dim`` is the number
@@ -21,22 +20,19 @@ from collections.abc import Callable
 from anndata import AnnData
 
 from scimf.core.identity import by_name
-from scimf.simulate.paracrine import paracrine
 from scimf.simulate.typed import growing, null, quorum, staged, typed
-from scimf.simulate.untyped import circuit, linear, linear_moments, morse, morse_force
+from scimf.simulate.untyped import circuit, linear, linear_moments
 
 #: Simulated systems by name, each ``f(*, seed, **options) -> AnnData``.
 SYSTEMS: dict[str, Callable[..., AnnData]] = by_name(
     {
         "null": null,
         "linear": linear,
-        "morse": morse,
         "circuit": circuit,
         "typed": typed,
         "staged": staged,
         "growing": growing,
         "quorum": quorum,
-        "paracrine": paracrine,
     }
 )
-__all__ = ["SYSTEMS", "linear_moments", "morse_force", *SYSTEMS]
+__all__ = ["SYSTEMS", "linear_moments", *SYSTEMS]

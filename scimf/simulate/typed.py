@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import anndata as ad
 import numpy as np
 
-from scimf.simulate.particles import SIMULATED, TYPE_NAMES, Sampling, measure
+from scimf.simulate.particles import SIMULATED, TYPE_NAMES, Sampling
 
 TIMES = (0.0, 1.0, 2.0, 3.0, 4.0)
 THETA = 0.4  #: rate at which cells relax to their fate, per unit of time
@@ -73,7 +73,7 @@ def typed(
         return design.relaxation(x, kind), _saturating(x, weight)
 
     sampling = Sampling(sigma=sigma, step=step, times=times, n_cells=n_cells)
-    adata = measure(x, drift, sampling=sampling, rng=rng, kind=kind, density=design.density)
+    adata = sampling.measure(x, drift, rng=rng, kind=kind, density=design.density)
     title = "Simulated cell types that signal to each other without reciprocity"
     return design.described(adata, "typed", title, sigma, {"type_matrix": matrix})
 
@@ -115,7 +115,7 @@ def staged(
         return THETA * (design.fate[kind] + medium[stage] - x), np.zeros_like(x)
 
     sampling = Sampling(sigma=sigma, step=step, times=times, n_cells=n_cells)
-    adata = measure(x, drift, sampling=sampling, rng=rng, kind=kind, density=design.density)
+    adata = sampling.measure(x, drift, rng=rng, kind=kind, density=design.density)
     title = "Simulated cell types in a medium that is changed, without interaction"
     truth = {"type_matrix": np.zeros((n_types, n_types)), "medium": medium}
     return design.described(adata, "staged", title, sigma, truth)
@@ -152,7 +152,7 @@ def growing(
 
     sampling = Sampling(sigma=sigma, step=step, times=times, n_cells=n_cells)
     groups = {"kind": kind, "density": design.density}
-    adata = measure(x, drift, sampling=sampling, rng=rng, **groups, growth=growth)
+    adata = sampling.measure(x, drift, rng=rng, **groups, growth=growth)
     title = "Simulated cell types that divide and die, without interaction"
     truth = {"type_matrix": np.zeros((n_types, n_types)), "rates": rates}
     return design.described(adata, "growing", title, sigma, truth)
@@ -198,7 +198,7 @@ def quorum(
         return design.relaxation(x, kind), interaction
 
     sampling = Sampling(sigma=sigma, step=step, times=times, n_cells=n_cells)
-    adata = measure(x, drift, sampling=sampling, rng=rng, kind=kind, density=design.density)
+    adata = sampling.measure(x, drift, rng=rng, kind=kind, density=design.density)
     matrix = np.zeros((3, 3))
     matrix[1, 0] = strength
     truth = {"type_matrix": matrix, "threshold": threshold, "direction": direction}

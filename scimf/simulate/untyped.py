@@ -1,13 +1,10 @@
-"""Systems without types, in which any two cells interact alike: linear, Morse, and a circuit."""
-
-from collections.abc import Callable
+"""Systems without types, in which any two cells interact alike: linear, and a circuit."""
 
 import anndata as ad
 import numpy as np
 
-from scimf.simulate.particles import SIMULATED, Sampling, measure
+from scimf.simulate.particles import SIMULATED, Sampling, mean_force
 
-RELAXATION = 0.2  #: rate at which Morse particles are pulled to the origin, per unit of time
 CIRCUIT_NOISE = (0.05, 0.05, 0.01)  #: of the three genes, per square root of time
 
 
@@ -54,7 +51,7 @@ def linear(
         return -theta * x, kappa * (mean_of_others - x)
 
     sampling = Sampling(sigma=sigma, step=step, times=times, n_cells=n_cells)
-    adata = measure(x, drift, sampling=sampling, rng=rng)
+    adata = sampling.measure(x, drift, rng=rng)
     adata.uns["scimf"] = {
         **SIMULATED,
         "name": "linear",
@@ -74,75 +71,6 @@ def linear_moments(
     rate = 2 * (theta + kappa)
     limit = sigma**2 / rate
     return mean * np.exp(-theta * t), limit + (variance - limit) * np.exp(-rate * t)
-
-
-def morse(
-    *,
-    seed: int = 0,
-    n_populations: int = 16,
-    n_cells: int = 60,
-    dim: int = 2,
-    times: tuple[float, ...] = (0.0, 1.0, 2.0, 3.0),
-    repulsion: tuple[float, float] = (1.0, 0.5),
-    attraction: tuple[float, float] = (0.5, 2.0),
-    strength: float = 3.0,
-    density_range: tuple[float, float] = (0.5, 2.0),
-    sigma: float = 0.15,
-    step: float = 0.05,
-) -> ad.AnnData:
-    r"""Attraction at a distance, repulsion near by, and a weak pull to the origin.
-
-    The Morse potential :math:`\Phi(r) = C_r e^{-r/\ell_r} - C_a e^{-r/\ell_a}` with the kernel
-    :math:`K(x, y) = -\text{strength}\,\Phi'(r)\,(x - y)/r`, see :func:`morse_force`. Arguments that
-    all systems share are in ``scimf.simulate.systems``.
-
-    Parameters
-    ----------
-    repulsion, attraction
-        :math:`(C_r, \ell_r)` and :math:`(C_a, \ell_a)`.
-    strength
-        Factor of the force.
-    """
-    rng = np.random.default_rng(seed)
-    n_total = n_cells * len(times)
-    centre = rng.uniform(-1.5, 1.5, size=(n_populations, 1, dim))
-    spread = rng.uniform(0.3, 1.5, size=(n_populations, 1, 1))
-    density = np.exp(rng.uniform(*np.log(density_range), size=n_populations))
-    x = centre + spread * rng.standard_normal((n_populations, n_total, dim))
-    shape = {"repulsion": repulsion, "attraction": attraction, "strength": strength}
-
-    def force(r: np.ndarray) -> np.ndarray:
-        return morse_force(r, **shape)
-
-    def drift(x: np.ndarray, kind: None, t: float) -> tuple[np.ndarray, np.ndarray]:
-        return -RELAXATION * x, density[:, None, None] * _pairwise(x, force)
-
-    sampling = Sampling(sigma=sigma, step=step, times=times, n_cells=n_cells)
-    adata = measure(x, drift, sampling=sampling, rng=rng, density=density)
-    truth = {key: np.asarray(value) for key, value in shape.items()}
-    adata.uns["scimf"] = {
-        **SIMULATED,
-        "name": "morse",
-        "title": "Simulated cells that attract from afar and repel near by",
-        "truth": {**truth, "theta": RELAXATION, "sigma": sigma},
-    }
-    return adata
-
-
-def morse_force(
-    r: np.ndarray,
-    *,
-    repulsion: tuple[float, float],
-    attraction: tuple[float, float],
-    strength: float,
-) -> np.ndarray:
-    r"""Force of the Morse potential at distance ``r``: strength :math:`\cdot -\Phi'(r)`.
-
-    Above 0 it pushes apart.
-    """
-    push = repulsion[0] / repulsion[1] * np.exp(-r / repulsion[1])
-    pull = attraction[0] / attraction[1] * np.exp(-r / attraction[1])
-    return strength * (push - pull)
 
 
 def circuit(
@@ -177,7 +105,7 @@ def circuit(
         return np.where(r < reach, -2 * strength * r, 0.0)
 
     def drift(x: np.ndarray, kind: np.ndarray, t: float) -> tuple[np.ndarray, np.ndarray]:
-        return _circuit_drift(x), density[:, None, None] * _pairwise(x, attraction)
+        return _circuit_drift(x), density[:, None, None] * mean_force(x, attraction)
 
     def growth(x: np.ndarray, kind: np.ndarray) -> np.ndarray:
         return division * x[..., 1] ** 2 / (1 + x[..., 1] ** 2)
@@ -187,7 +115,7 @@ def circuit(
         options["growth"] = growth
     noise = np.array(CIRCUIT_NOISE)
     sampling = Sampling(sigma=noise, step=step, times=times, n_cells=n_cells)
-    adata = measure(x, drift, sampling=sampling, rng=rng, **options)
+    adata = sampling.measure(x, drift, rng=rng, **options)
     truth = {"strength": strength, "reach": reach, "division": division}
     adata.uns["scimf"] = {
         **SIMULATED,
@@ -206,25 +134,3 @@ def _circuit_drift(x: np.ndarray) -> np.ndarray:
     second = (1.0 * x2 + basal) / (1 + 0.5 * x1 + 1.0 * x2 + 10.0 * x3 + basal)
     third = 1.0 * x3 / (1 + 1.0 * x3)
     return np.stack([first, second, third], -1) - 0.4 * x
-
-
-def _pairwise(x: np.ndarray, force: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    """Mean over the other cells of a force that depends on the distance alone, like ``x``.
-
-    Parameters
-    ----------
-    x
-        State, (populations, cells, dim).
-    force
-        Distances to the force along the unit vector **from** sender to receiver; above 0 it pushes
-        apart.
-    """
-    n_total = x.shape[1]
-    total = np.empty_like(x)
-    for p, cells in enumerate(x):
-        away = cells[:, None] - cells[None]  # (receiver, sender, dim)
-        r = np.linalg.norm(away, axis=-1)
-        # Oneself, and a daughter that still lies on its mother: at no distance, pushed nowhere.
-        strength = np.divide(force(r), r, out=np.zeros_like(r), where=r > 0)
-        total[p] = np.einsum("ij,ijd->id", strength, away) / (n_total - 1)
-    return total

@@ -129,7 +129,7 @@ def change(path, name):
         ("core/optimise.py", "optimise", ALL - {"chapter on influence"}),
         ("core/files.py", "write_file", set()),
         ("simulate/typed.py", "typed", ALL - FITS - {"chapter on counts"}),
-        ("simulate/paracrine.py", "paracrine", set()),
+        ("simulate/untyped.py", "circuit", set()),
         ("data/readers.py", "_read_labelled_counts", {"chapter on counts"}),
         ("data/split.py", "hold_out", DYNAMICS - {"sde fit"}),
         ("dynamics/losses.py", "energy_loss", DYNAMICS),

@@ -4,10 +4,9 @@ import pandas as pd
 import pytest
 from scipy import sparse
 
-from scimf import fit_space, hold_out
+from scimf import hold_out
 from scimf.data import load
-from scimf.dynamics.config import SDEConfig
-from scimf.interaction.diagnose import cost, examine
+from scimf.interaction.diagnose import examine
 
 
 def stranger(cells, *, depth=None, **obs):
@@ -88,14 +87,3 @@ def test_no_types_no_doubt_about_interaction_with_many_populations():
     found = doubts(adata)
     assert "interaction" not in found.index
     assert "No cell types" in found["types"]
-
-
-def test_cost_counts_steps_and_seeds():
-    adata = load.load("typed", n_populations=2, n_cells=20)
-    split = hold_out(adata)
-    fit_space(adata, split)
-    configs = {"a": SDEConfig(steps=10, batch_cells=16, target_cells=16)}
-    one = cost(adata, split, configs=configs, n_seeds=1)
-    many = cost(adata, split, configs=configs, n_seeds=50)
-    assert 0 < one["seconds"] < many["seconds"]
-    assert one["peak_mebibytes"] > 50

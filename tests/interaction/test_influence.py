@@ -5,8 +5,7 @@ import torch
 
 from scimf.dynamics.config import SDEConfig
 from scimf.dynamics.fit import fit
-from scimf.dynamics.snapshots import contexts
-from scimf.interaction.cell_types import cell_types
+from scimf.dynamics.snapshots import cell_types, contexts
 from scimf.interaction.influence import (
     _influence_by_snapshot,
     _sender_derivative,

@@ -58,7 +58,7 @@ def test_gain_and_p_value_by_hand():
 def test_refits_end_when_both_questions_are_settled(monkeypatch):
     seeds = []
 
-    def refit(null, split, config, seed, device):
+    def refit(null, seed, device):
         seeds.append(seed)
         return scores(9.0, 9.0 if seed >= 2 else -9.0)
 

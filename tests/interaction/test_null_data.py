@@ -7,7 +7,7 @@ from scimf.data.space import fit_space
 from scimf.data.split import hold_out
 from scimf.dynamics.config import SDEConfig
 from scimf.interaction.interaction_test import SETTINGS
-from scimf.interaction.null_data import NullData, null_fits
+from scimf.interaction.null_data import NullData
 from scimf.simulate import systems
 
 QUICK = SDEConfig.from_dict(SETTINGS.to_dict() | {"steps": 3, "batch_cells": 12})
@@ -27,7 +27,7 @@ def rounded(cells):
 
 def test_simulated_data_have_the_same_design_and_no_interaction(observed):
     adata, split = observed
-    null = NullData.like(adata, split, QUICK, progress=False)
+    null = NullData.like(adata, split, QUICK)
     assert null.model.config.interaction == "none"
     assert len(null.model.config.stages) == 2
     one = null.draw(1)
@@ -44,9 +44,13 @@ def test_simulated_data_have_the_same_design_and_no_interaction(observed):
 
 
 def test_null_fits_are_the_same_side_by_side_and_are_kept(observed, tmp_path):
-    options = {"config": QUICK, "n": 2, "seed": 3, "device": "cpu"}
-    alone = null_fits(*observed, cache=tmp_path / "a", workers=1, **options)
-    beside = null_fits(*observed, cache=tmp_path / "b", workers=2, **options)
+    found = {}
+    for name, workers in (("a", 1), ("b", 2)):
+        options = {"device": "cpu", "cache": tmp_path / name}
+        null = NullData.like(*observed, QUICK, seed=3, **options)
+        found[name] = null.fits(2, workers=workers, **options)
+    alone = found["a"]
+    beside = found["b"]
     assert [model.seed for model in alone] == [4, 5]
     for one, two in zip(alone, beside, strict=True):
         assert one.config == QUICK

@@ -6,7 +6,7 @@ import pytest
 
 from scimf.core.reached import Reached
 from scimf.simulate import systems
-from scimf.simulate.particles import Sampling, measure
+from scimf.simulate.particles import Sampling
 
 
 def truth_of(adata):
@@ -43,7 +43,7 @@ def test_a_system_is_reached_by_its_name_alone():
     found.digest()
     assert ("scimf.simulate.untyped", "linear") in found.places
     assert ("scimf.simulate.typed", "typed") not in found.places
-    assert ("scimf.simulate.paracrine", "paracrine") not in found.places
+    assert ("scimf.simulate.untyped", "circuit") not in found.places
 
 
 def test_measured_cells_are_the_simulated_ones_in_order_of_time():
@@ -53,7 +53,7 @@ def test_measured_cells_are_the_simulated_ones_in_order_of_time():
         return np.ones_like(x), np.zeros_like(x)
 
     sampling = Sampling(sigma=0.0, step=0.5, times=(0.0, 2.0), n_cells=6)
-    adata = measure(x, drift, sampling=sampling, rng=np.random.default_rng(0))
+    adata = sampling.measure(x, drift, rng=np.random.default_rng(0))
     first = adata[adata.obs["time"] == 0.0].X[:, 0]
     second = adata[adata.obs["time"] == 2.0].X[:, 0] - 2.0
     assert sorted([*first, *second]) == list(range(12))
@@ -85,37 +85,6 @@ def test_linear_attraction_meets_its_closed_form():
         mean, variance = systems.linear_moments(2.0, **start, **rates)
         np.testing.assert_allclose(last.mean(0), mean, atol=0.06)
         np.testing.assert_allclose(last.var(0), variance, rtol=0.15)
-
-
-def test_morse_force_is_minus_the_slope_of_its_potential():
-    shape = {"repulsion": (1.0, 0.5), "attraction": (0.5, 2.0), "strength": 3.0}
-    r = np.linspace(0.1, 5, 50)
-    h = 1e-5
-
-    def potential(r):
-        return 3.0 * (np.exp(-r / 0.5) - 0.5 * np.exp(-r / 2.0))
-
-    slope = (potential(r + h) - potential(r - h)) / (2 * h)
-    force = systems.morse_force(r, **shape)
-    np.testing.assert_allclose(force, -slope, rtol=1e-6)
-    assert force[0] > 0 > force[-1]  # near apart, far together
-
-
-def test_morse_pair_sums_are_the_plain_loops():
-    # With one time, all cells of a population are measured.
-    shape = {"repulsion": (1.0, 0.5), "attraction": (0.5, 2.0), "strength": 3.0}
-    adata = systems.morse(n_populations=1, n_cells=7, times=(0.0,), **shape)
-    x = adata.X.astype(float)
-    expected = np.zeros_like(x)
-    for i in range(7):
-        for j in range(7):
-            if i != j:
-                away = x[i] - x[j]
-                r = np.linalg.norm(away)
-                expected[i] += systems.morse_force(r, **shape) * away / r / 6
-    found = adata.obsm["drift_interaction"]
-    density = adata.obs["density"].iloc[0]
-    np.testing.assert_allclose(found, density * expected, atol=1e-5)
 
 
 def circuit_by_hand(x1, x2, x3):
@@ -266,47 +235,3 @@ def test_quorum_counts_secretors():
         total = truth_of(adata)["density"][p] * (kind[rows] == "A").mean()
         expected = 1.5 * total**2 / (0.25 + total**2)
         np.testing.assert_allclose(received[rows & (kind == "B")].mean(), expected, rtol=0.15)
-
-
-# ------------------------------------------------------------------- ligands, receptors and decoys
-
-
-def test_paracrine_decoys_move_nothing():
-    adata = systems.paracrine(seed=0, n_populations=3, n_cells=30)
-    truth = truth_of(adata)
-    moved = np.abs(adata.obsm["drift_interaction"]).max(0) > 0
-    assert set(adata.var_names[moved]) <= set(truth["targets"].ravel())
-    assert moved.any()
-    receives_nothing = np.flatnonzero(truth["type_matrix"].sum(1) == 0)
-    unreceptive = adata.obs["cell_type"].cat.codes.isin(receives_nothing).to_numpy()
-    size = size_of_interaction(adata)
-    assert unreceptive.any()
-    assert (
-        size[unreceptive].mean() < 0.1 * size[~unreceptive].mean()
-    )  # their receptors are nearly off
-    assert truth["active"].sum() == 3
-    assert len(truth["active"]) == 23
-
-
-def test_paracrine_active_pairs_can_be_told_from_decoys():
-    """For whoever knew the interaction drift: the Hill term of a pair beside the targets' drift."""
-    adata = systems.paracrine(seed=2, n_populations=24, n_cells=40)
-    active = truth_of(adata)["active"]
-    names = adata.var_names.to_series()
-    ligand, receptor, target = (
-        adata.X[:, names.str.startswith(kind)] for kind in ("lig", "rec", "tgt")
-    )
-    received = adata.obsm["drift_interaction"][:, names.str.startswith("tgt")]
-    groups = [adata.obs["population"].to_numpy(), adata.obs["time"].to_numpy()]
-    mean_ligand = pd.DataFrame(ligand).groupby(groups).transform("mean").to_numpy()
-    around = mean_ligand * adata.obs["density"].to_numpy()[:, None]
-    bound = np.maximum(receptor * around, 0) ** 2
-
-    def correlation(a, b):
-        return np.abs(np.corrcoef(a.T, b.T))[: a.shape[1], a.shape[1] :]
-
-    match = correlation(bound / (1 + bound), received).max(1)
-    assert match[active].min() > 0.95
-    assert match[active].min() > match[~active].max() + 0.1
-    shown = correlation(target, received).diagonal()
-    assert shown.max() < 0.8  # a target at rest would show what it receives

@@ -270,7 +270,7 @@ def pair_forces(
 
     Above 0 it pushes apart. For forms with exact contributions (additive, occupancy): what the
     receiver gets from the sender, times the number of senders over the density, so that it compares
-    with the kernel of :func:`scimf.simulate.systems.morse`. Data coordinates per unit of real time.
+    with the kernel of :func:`evidence.morse.morse`. Data coordinates per unit of real time.
     """
     rng = np.random.default_rng(seed)
     coordinates = np.asarray(adata.obsm[KEY])

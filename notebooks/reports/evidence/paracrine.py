@@ -1,30 +1,24 @@
-"""A simulated gene network in which ligands, receptors and many decoys are expressed."""
+"""A simulated system for one report: genes, among them ligands, receptors and many decoys."""
 
 from dataclasses import dataclass
 
 import anndata as ad
 import numpy as np
+from scimf.simulate.particles import SIMULATED, TYPE_NAMES, Sampling
 
-from scimf.simulate.particles import SIMULATED, TYPE_NAMES, Sampling, measure
-
+N_TYPES = 4
+N_ACTIVE = 3  #: pairs that signal
+N_DECOYS = 20  #: pairs that do not
+TIMES = (0.0, 0.5, 1.0, 1.5, 2.0)
 DECAY = 0.7  #: rate at which genes relax to their level, per unit of time
+STRENGTH = 3.0  #: of a signal that saturates
+BETWEEN_CELLS = 0.5  #: s.d. of the logarithm of what a cell expresses of a ligand or receptor
+DENSITIES = (0.5, 2.0)  #: range of the relative density of a population, log-uniform
+SIGMA = 0.1  #: noise per square root of time
+STEP = 0.1  #: largest Euler-Maruyama step
 
 
-def paracrine(
-    *,
-    seed: int = 0,
-    n_populations: int = 48,
-    n_cells: int = 100,
-    n_types: int = 4,
-    n_active: int = 3,
-    n_decoys: int = 20,
-    times: tuple[float, ...] = (0.0, 0.5, 1.0, 1.5, 2.0),
-    strength: float = 3.0,
-    between_cells: float = 0.5,
-    density_range: tuple[float, float] = (0.5, 2.0),
-    sigma: float = 0.1,
-    step: float = 0.1,
-) -> ad.AnnData:
+def paracrine(*, seed: int = 0, n_populations: int = 48, n_cells: int = 100) -> ad.AnnData:
     r"""Genes, ligands and receptors: a few pairs signal, many more are expressed and do nothing.
 
     Intrinsic drift: every gene relaxes to its level in that cell, :math:`\gamma(\ell_{ig} - x_g)`,
@@ -42,26 +36,26 @@ def paracrine(
         the row receives).
     """
     rng = np.random.default_rng(seed)
-    n_total = n_cells * len(times)
-    network = _Network.draw(rng, n_types, n_active, n_decoys)
-    composition = rng.dirichlet(np.ones(n_types), size=n_populations)
-    density = np.exp(rng.uniform(*np.log(density_range), size=n_populations))
-    kind = np.stack([rng.choice(n_types, size=n_total, p=p) for p in composition])
-    level = _draw_levels(rng, network, kind, between_cells)
-    x = _draw_start(rng, network, level, strength)
+    n_total = n_cells * len(TIMES)
+    network = _Network.draw(rng)
+    composition = rng.dirichlet(np.ones(N_TYPES), size=n_populations)
+    density = np.exp(rng.uniform(*np.log(DENSITIES), size=n_populations))
+    kind = np.stack([rng.choice(N_TYPES, size=n_total, p=p) for p in composition])
+    level = _draw_levels(rng, network, kind)
+    x = _draw_start(rng, network, level)
 
     def drift(x: np.ndarray, kind: np.ndarray, t: float) -> tuple[np.ndarray, np.ndarray]:
-        return network.intrinsic_drift(x, level), network.interaction_drift(x, density, strength)
+        return network.intrinsic_drift(x, level), network.interaction_drift(x, density)
 
-    sampling = Sampling(sigma=sigma, step=step, times=times, n_cells=n_cells)
-    adata = measure(x, drift, sampling=sampling, rng=rng, kind=kind, density=density)
+    sampling = Sampling(sigma=SIGMA, step=STEP, times=TIMES, n_cells=n_cells)
+    adata = sampling.measure(x, drift, rng=rng, kind=kind, density=density)
     adata.var_names = network.names
     truth = network.truth()
     adata.uns["scimf"] = {
         **SIMULATED,
         "name": "paracrine",
         "title": "Simulated gene network with ligands, receptors and decoys",
-        "truth": {**truth, "composition": composition, "density": density, "sigma": sigma},
+        "truth": {**truth, "composition": composition, "density": density, "sigma": SIGMA},
     }
     return adata
 
@@ -84,31 +78,29 @@ class _Network:
     pushed: np.ndarray  # (2 x active pairs,), the programme gene that each target pushes
 
     @classmethod
-    def draw(
-        cls, rng: np.random.Generator, n_types: int, n_active: int, n_decoys: int
-    ) -> "_Network":
-        n_pairs = n_active + n_decoys
+    def draw(cls, rng: np.random.Generator) -> "_Network":
+        n_pairs = N_ACTIVE + N_DECOYS
         names = []
-        for kind, n in (("lig", n_pairs), ("rec", n_pairs), ("tgt", 2 * n_active)):
+        for kind, n in (("lig", n_pairs), ("rec", n_pairs), ("tgt", 2 * N_ACTIVE)):
             names += [f"{kind}{k}" for k in range(n)]
-        programme = len(names) + np.arange(2 * n_types)
-        names += [f"prog{k}" for k in range(2 * n_types)]
+        programme = len(names) + np.arange(2 * N_TYPES)
+        names += [f"prog{k}" for k in range(2 * N_TYPES)]
         active = np.zeros(n_pairs, dtype=bool)
-        active[rng.choice(n_pairs, n_active, replace=False)] = True
-        level = np.full((n_types, len(names)), 0.1)
+        active[rng.choice(n_pairs, N_ACTIVE, replace=False)] = True
+        level = np.full((N_TYPES, len(names)), 0.1)
         for gene in range(2 * n_pairs):  # ligands and receptors: on in one to all but one types
-            on = rng.choice(n_types, rng.integers(1, n_types), replace=False)
+            on = rng.choice(N_TYPES, rng.integers(1, N_TYPES), replace=False)
             level[on, gene] = rng.uniform(1.0, 2.0, size=len(on))
-        level[np.repeat(np.arange(n_types), 2), programme] = 2.0
+        level[np.repeat(np.arange(N_TYPES), 2), programme] = 2.0
         return cls(
             names=names,
             ligand=np.arange(n_pairs),
             receptor=n_pairs + np.arange(n_pairs),
-            target=2 * n_pairs + np.arange(2 * n_active),
+            target=2 * n_pairs + np.arange(2 * N_ACTIVE),
             programme=programme,
             active=active,
             level=level,
-            pushed=rng.choice(programme, size=2 * n_active),
+            pushed=rng.choice(programme, size=2 * N_ACTIVE),
         )
 
     def intrinsic_drift(self, x: np.ndarray, level: np.ndarray) -> np.ndarray:
@@ -119,14 +111,14 @@ class _Network:
             drift[..., pushed] += 0.3 * squared / (1 + squared)
         return drift
 
-    def interaction_drift(self, x: np.ndarray, density: np.ndarray, strength: float) -> np.ndarray:
+    def interaction_drift(self, x: np.ndarray, density: np.ndarray) -> np.ndarray:
         positive = np.maximum(x, 0)
         sent = positive[..., self.ligand[self.active]]  # (populations, cells, active pairs)
         of_others = sent.sum(1, keepdims=True) - sent
         around = density[:, None, None] * of_others / (x.shape[1] - 1)
         bound = (positive[..., self.receptor[self.active]] * around) ** 2
         drift = np.zeros_like(x)
-        drift[..., self.target] = np.repeat(strength * bound / (1 + bound), 2, axis=-1)
+        drift[..., self.target] = np.repeat(STRENGTH * bound / (1 + bound), 2, axis=-1)
         return drift
 
     def truth(self) -> dict[str, np.ndarray]:
@@ -143,11 +135,11 @@ class _Network:
 
 
 def _draw_levels(
-    rng: np.random.Generator, network: _Network, kind: np.ndarray, between_cells: float
+    rng: np.random.Generator, network: _Network, kind: np.ndarray
 ) -> np.ndarray:  # (populations, cells, genes)
     """Draw the level that each gene relaxes to in each cell.
 
-    Ligands and receptors differ from cell to cell (log-normal, s.d. ``between_cells``), and of the
+    Ligands and receptors differ from cell to cell (log-normal, s.d. ``BETWEEN_CELLS``), and of the
     cells that could send a ligand a share does that each population draws anew (uniform; the others
     are at a tenth): what a cell sends hardly tells what it receives.
     """
@@ -155,7 +147,7 @@ def _draw_levels(
     factor = np.ones((*kind.shape, len(network.names)))  # of each cell, for good
     varied = np.concatenate([network.ligand, network.receptor])
     spread = rng.standard_normal((*kind.shape, 2 * n_pairs))
-    factor[..., varied] = np.exp(between_cells * spread)
+    factor[..., varied] = np.exp(BETWEEN_CELLS * spread)
     share = rng.uniform(size=(len(kind), 1, n_pairs))
     sends = rng.random((*kind.shape, n_pairs)) < share
     factor[..., network.ligand] *= np.where(sends, 1.0, 0.1)
@@ -163,7 +155,7 @@ def _draw_levels(
 
 
 def _draw_start(
-    rng: np.random.Generator, network: _Network, level: np.ndarray, strength: float
+    rng: np.random.Generator, network: _Network, level: np.ndarray
 ) -> np.ndarray:  # (populations, cells, genes)
     """Draw the first state of all cells.
 
@@ -173,5 +165,5 @@ def _draw_start(
     begin = level.copy()
     begin[..., network.programme] *= 0.7
     size = (*level.shape[:2], len(network.target))
-    begin[..., network.target] = rng.uniform(0, strength / DECAY, size=size)
+    begin[..., network.target] = rng.uniform(0, STRENGTH / DECAY, size=size)
     return np.maximum(begin + 0.1 * rng.standard_normal(level.shape), 0)
