@@ -51,7 +51,6 @@ import scimf
 from scimf import plots, start_notebook
 from scimf.interaction.counterfactual import Change, Simulation, simulated_means
 from scimf.interaction.design_check import LEAST_POPULATIONS, cannot_be_told
-from scimf.interaction.influence import untrained
 from scimf.interaction.null_data import NullData
 from scimf.interaction.velocity import agreement_with_next, velocity_grid
 
@@ -276,7 +275,7 @@ if "reprogramming_cut" in real:
     adata = real["reprogramming_cut"]
     trained = fits["reprogramming_cut", "scimf"]
     cells = adata[frequent(adata) != "rare"].copy()
-    fresh = [untrained(trained[0], seed=k) for k in range(n_untrained + n_seeds)]
+    fresh = [trained[0].untrained(seed=k) for k in range(n_untrained + n_seeds)]
     wrong["fits"] = scimf.edges(trained, fresh[:n_untrained], cells)
     wrong["models that saw no data"] = scimf.edges(fresh[n_untrained:], fresh[:n_untrained], cells)
 

@@ -105,12 +105,10 @@ def test_files_are_not_long(folder):
     assert not long
 
 
-@pytest.mark.xfail(reason="not reached yet: see the CHANGELOG", strict=True)
 def test_scimf_is_not_long():
     assert sum(lines_of(path) for path in files_below(SCIMF)) <= MOST_LINES
 
 
-@pytest.mark.xfail(reason="not reached yet: see the CHANGELOG", strict=True)
 def test_scimf_has_not_too_many_names():
     count = {short(path): len(public_definitions(path)) for path in files_below(SCIMF)}
     assert sum(count.values()) <= MOST_NAMES, count

@@ -51,7 +51,6 @@ from scimf.dynamics.config import SDEConfig
 from scimf.dynamics.fit import fit_many
 from scimf.dynamics.model import matched_config
 from scimf.evaluation.summary import interval
-from scimf.interaction.influence import untrained
 
 run = start_notebook("fates_and_ligands", globals())
 run
@@ -179,7 +178,7 @@ for name in real:
     pairs[name] = listed
     trained = fits[name]["scimf"]
     models[name, "trained"] = trained
-    models[name, "untrained"] = [untrained(trained[0], seed=k) for k in range(n_seeds)]
+    models[name, "untrained"] = [trained[0].untrained(seed=k) for k in range(n_seeds)]
 
 # %%
 rows = []

@@ -73,7 +73,7 @@ from scimf import interval, plots, start_notebook
 from scimf.dynamics.config import SDEConfig
 from scimf.dynamics.fit import fit_many
 from scimf.dynamics.model import matched_config
-from scimf.interaction.influence import influence, untrained
+from scimf.interaction.influence import influence
 from scimf.simulate.systems import SYSTEMS
 
 
@@ -177,7 +177,7 @@ print(f"the same drift, and a heard part that differs by {change:.2f} of its siz
 rows = []
 for name, models in fitted.items():
     scored = dict(models)
-    scored["untrained", 0] = untrained(models["additive", 0], seed=seed)
+    scored["untrained", 0] = models["additive", 0].untrained(seed=seed)
     for (form, k), model in scored.items():
         row = {"system": name, "form": form, "seed": k}
         rows.append(row | recovery.drift_errors([model], data[name]).to_dict())
@@ -206,7 +206,7 @@ for name in attractions:
     true_here[name] = recovery.gauge_free_truth(adata, message)
     learned[name, "oracle", 0] = recovery.gauge_free_truth(adata, pull)
     scored = dict(fitted[name])
-    scored["untrained", 0] = untrained(scored["additive", 0], seed=seed)
+    scored["untrained", 0] = scored["additive", 0].untrained(seed=seed)
     for (form, k), model in scored.items():
         learned[name, form, k] = recovery.gauge_free_interaction(model, adata)
 
@@ -327,7 +327,7 @@ for m, (adata, _, fits) in enumerate(trials):
         if form != "no interaction":
             maps[form, k] = influence(model, adata)
         if form == "additive":
-            maps["untrained", k] = influence(untrained(model, seed=k), adata)
+            maps["untrained", k] = influence(model.untrained(seed=k), adata)
     maps["attention weight x value", 0] = edges.attention_by_type(fits["attention", 0], adata)
     for (form, k), values in maps.items():
         found = edges.edge_recovery(values, true_edges)
@@ -421,7 +421,7 @@ run.expect(claim, auroc["additive"] > auroc["untrained"])
 # %%
 adata = data["quorum"]
 models = dict(fitted["quorum"])
-models["untrained", 0] = untrained(models["attention", 0], seed=seed)
+models["untrained", 0] = models["attention", 0].untrained(seed=seed)
 direction = adata.uns["scimf"]["truth"]["direction"]
 responders = (adata.obs["cell_type"] == "B").to_numpy()
 where = [adata.obs.loc[responders, key].astype(str).to_numpy() for key in ("population", "time")]
@@ -494,7 +494,7 @@ ligands = [f"lig{k}" for k in range(len(active))]
 receptors = [f"rec{k}" for k in range(len(active))]
 auprc = {"trained": [], "untrained": [], "chance": []}
 for (_, k), model in fits.items():
-    for kind, scored in (("trained", model), ("untrained", untrained(model, seed=k))):
+    for kind, scored in (("trained", model), ("untrained", model.untrained(seed=k))):
         values = np.diag(pair_scores(scored, genes, ligands, receptors))
         auprc[kind].append(average_precision_score(active, values))
 rng = np.random.default_rng(seed)

@@ -149,8 +149,9 @@ class DiffusionTransformer(nn.Module):
     def guided(self, labels: Tensor, weight: float, kind: str = "joint") -> Velocity:
         r"""Velocity with classifier-free guidance of strength :math:`\omega` (``weight``).
 
-        ``"joint"``: :math:`v_\emptyset + \omega\,(v_y - v_\emptyset)`, all conditions known together.
-        ``"additive"``: :math:`v_\emptyset + \omega \sum_c (v_{y_c} - v_\emptyset)`, each known alone.
+        ``"joint"``: :math:`v_\emptyset + \omega\,(v_y - v_\emptyset)`, all conditions known
+        together. ``"additive"``: :math:`v_\emptyset + \omega \sum_c (v_{y_c} - v_\emptyset)`, each
+        known alone.
         Weight 0 is the unconditional field, and weight 1 the conditional one if joint.
         """
         if kind not in GUIDANCES:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
@@ -219,6 +219,12 @@ class FittedSDE:
             message = self.sde.interaction_drift(x, density=dense, sender_weight=weight)
             interaction[rows] = message[0].cpu().numpy() * rate
         return intrinsic, interaction
+
+    def untrained(self, *, seed: int = 0) -> Self:
+        """Return the same model with freshly drawn weights: what it says before any data."""
+        with seeded(seed):
+            sde = InteractingSDE(self.sde.dim, self.config)
+        return replace(self, sde=sde.to(self.device).eval())
 
     def save(self, path: Path | str) -> None:
         """Write everything to a file for :func:`scimf.load_model`; an old one is replaced."""

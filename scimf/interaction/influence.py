@@ -1,4 +1,4 @@
-r"""Who moves whom: the influence of types of cells on each other, and a model that saw no data.
+r"""Who moves whom: the influence of types of cells on each other.
 
 The score for "type b influences type a" was fixed before anything was compared with the truth. Let
 every cell of type b count a little more as a sender while the **normaliser is kept** (removing
@@ -18,7 +18,6 @@ coordinates per unit of real time.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,9 +25,7 @@ import pandas as pd
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from scimf.core.parallel import seeded
 from scimf.dynamics.fitted import FittedSDE
-from scimf.dynamics.model import InteractingSDE
 from scimf.dynamics.snapshots import KEY, cell_types, contexts, populations
 from scimf.evaluation.summary import interval
 
@@ -190,10 +187,3 @@ def edges(
 
 def _influences(models: Sequence[FittedSDE], adata: "AnnData", options: dict) -> np.ndarray:
     return np.stack([influence(model, adata, **options).to_numpy() for model in models])
-
-
-def untrained(model: FittedSDE, *, seed: int = 0) -> FittedSDE:
-    """Return the same model with freshly drawn weights: what it says before it sees any data."""
-    with seeded(seed):
-        sde = InteractingSDE(model.sde.dim, model.config)
-    return replace(model, sde=sde.to(model.device).eval())

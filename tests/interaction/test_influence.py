@@ -11,7 +11,6 @@ from scimf.interaction.influence import (
     _sender_derivative,
     edges,
     influence,
-    untrained,
 )
 
 
@@ -115,7 +114,7 @@ def test_untrained_differs_and_leaves_the_model_and_the_random_state_alone(tiny)
     model = model_of(tiny, "additive")
     before = [p.clone() for p in model.sde.parameters()]
     state = torch.get_rng_state()
-    fresh = untrained(model, seed=1)
+    fresh = model.untrained(seed=1)
     assert torch.equal(state, torch.get_rng_state())
     assert not torch.equal(next(fresh.sde.parameters()), before[0])
     for kept, now in zip(before, model.sde.parameters(), strict=True):

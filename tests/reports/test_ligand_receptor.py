@@ -26,7 +26,6 @@ from scimf.data.space import fit_space
 from scimf.data.split import hold_out
 from scimf.dynamics.config import SDEConfig
 from scimf.dynamics.fit import fit
-from scimf.interaction.influence import untrained
 
 GENES = [f"g{k}" for k in range(12)]
 RECEPTOR, LIGAND, TARGET, MARKER = 3, 7, 0, 1
@@ -67,7 +66,7 @@ def made():
 
 def with_message(model, receive, send):
     """Return the same model with a message that is known."""
-    model = untrained(model)
+    model = model.untrained()
     model.sde.interaction[0].receive = receive
     model.sde.interaction[0].send = send
     return model
@@ -229,7 +228,7 @@ def test_an_untrained_model_is_at_chance(made):
     auroc = []
     p = []
     for seed in range(8):
-        table = pairs_against_random(untrained(model, seed=seed), adata, pairs, n_random=100)
+        table = pairs_against_random(model.untrained(seed=seed), adata, pairs, n_random=100)
         auroc.append(table.attrs["auroc"])
         p.append(table["p"].mean())
     assert np.mean(auroc) == pytest.approx(0.5, abs=0.1)
