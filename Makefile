@@ -56,8 +56,9 @@ figures: $(NOTEBOOKS:%=$(STAMPS)/%) ## run the notebooks that are not up to date
 	@$(EXECUTE) summary --profile $(PROFILE)
 endif
 
-# Two processes, one thread each. The notebooks, which keep one of them busy for long, begin first.
-PYTEST = OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
+# Two processes, one thread each, that start no others for fits of a few steps. The notebooks, which
+# keep one of them busy for long, begin first.
+PYTEST = OMP_NUM_THREADS=1 LOKY_MAX_CPU_COUNT=1 $(PYTHON) -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 LONGEST := tests/test_notebooks_run.py
 OTHERS := $(filter-out $(LONGEST) tests/__pycache__/,$(wildcard tests/*/ tests/test_*.py))
 test: lint ## check style, run all tests, and every notebook under smoke: at most 10 minutes

@@ -53,8 +53,6 @@ n_steps: int = 300  # optimiser steps of a fit
 draws: int = 5  # random draws of cells that a score is averaged over
 
 # %%
-import resource
-import sys
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
@@ -163,7 +161,7 @@ run.save_figure(fig, "fig10a_your_cells")
 #
 # ## Two models
 #
-# One hears its population, the other, with as many parameters, does not (notebook 2 derives both).
+# In one, cells move each other; in the other, with as many parameters, they do not (notebook 2).
 # A few steps are measured on this machine first, so that you know what you are waiting for. Fits
 # are kept: a run that was killed goes on where it was.
 
@@ -182,11 +180,9 @@ def note_time(step, terms):
 for settings in pair.values():
     few = replace(settings, steps=4, warm_steps=0)
     scimf.fit(adata, split, config=few, progress=note_time)
-step = np.diff(np.reshape(stamps, (len(pair), -1)))  # (models, 3), seconds
-unit = 1 if sys.platform == "darwin" else 2**10  # bytes of ru_maxrss
-memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-print(f"all fits one after another: {np.median(step, axis=1).sum() * n_steps * n_seeds:.0f} s;")
-print(f"memory so far: {memory / 2**20:.0f} MiB")
+gaps = np.diff(np.reshape(stamps, (len(pair), -1)))  # (models, 3), seconds a step
+seconds = np.median(gaps, axis=1).sum() * n_steps * n_seeds
+print(f"all fits one after another: {seconds:.0f} s")
 
 # %%
 options = {"cache": run.fits, "device": run.device}
@@ -252,8 +248,8 @@ print(trust)
 # %% [markdown]
 # ## Where cells go
 #
-# The velocity of a cell is the drift of the model, in the company of its own snapshot: what it does
-# by itself and what it hears, added. It is written to `obsm["velocity_scimf"]` in units of the
+# The velocity of a cell is the drift of the model in its own snapshot: what the cell does by itself
+# and what the others do to it, added. It is written to `obsm["velocity_scimf"]`, in units of the
 # coordinates per unit of time.
 
 # %%
@@ -271,7 +267,7 @@ run.save_figure(fig, "fig10c_your_velocities")
 #
 # ## Do your cells interact?
 #
-# One culture that is sampled over time cannot say: what a cell hears always comes together with the
+# One culture that is sampled over time cannot say: what moves a cell always comes together with the
 # day and with what it would have done anyway. Several populations of different composition can, and
 # then the test of report `interaction_test` is run here. Its "no" means *no evidence at this size*:
 # of 54 simulated data sets whose cells do interact it found 28 (and 1 of 100 where none do). If the

@@ -19,10 +19,15 @@ def resolve_device(device: str) -> torch.device:
 
 
 def default_workers(device: str = "cpu") -> int:
-    """How many processes: the number of cores, at most 8; one on a GPU."""
+    """How many processes: the cores that may be used, at most 8; one on a GPU.
+
+    The environment variable ``LOKY_MAX_CPU_COUNT`` allows fewer.
+    """
+    from joblib import cpu_count
+
     if resolve_device(device).type == "cuda":
         return 1
-    return min(MOST_WORKERS, os.cpu_count() or 1)
+    return min(MOST_WORKERS, cpu_count())
 
 
 def is_watched(progress: bool) -> bool:
