@@ -165,8 +165,7 @@ size.quantile([0.05, 0.5, 0.95]).round(3)
 #
 # ## The join, and its rivals
 #
-# Everything is fitted to training cells and predicts the held-out time as a matrix of counts
-# (`beside/count_baselines.py`):
+# Everything is fitted to training cells and predicts held-out counts (`beside/count_baselines.py`):
 #
 # - **joined**: encode, move by the interacting SDE, decode, draw with the library of that time;
 # - **PCA scIMF**: the same SDE in principal components of log-normalised counts, then the inverse:
