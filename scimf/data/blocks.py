@@ -54,6 +54,8 @@ class DataFile:
             with warnings.catch_warnings():
                 # Numbered or refused later, with a better message.
                 warnings.filterwarnings("ignore", message=".*names are not unique")
+                # Old files are read all the same.
+                warnings.filterwarnings("ignore", message=".*without encoding metadata")
                 yield
         except UNREADABLE as error:
             if str(error).startswith(f"{self.path}: "):
@@ -88,9 +90,7 @@ class DataFile:
         ``adata.file.close()``.
         """
         self.require_hdf5("an .h5ad file written by AnnData")
-        with self.reading(), warnings.catch_warnings():
-            # Old files are read all the same.
-            warnings.filterwarnings("ignore", message=".*without encoding metadata")
+        with self.reading():
             return ad.read_h5ad(self.path, backed="r" if backed else None)
 
     def header(self) -> list[str]:

@@ -144,7 +144,8 @@ class _Annotated:
             for name, value in self._elements(root, kind, shape).items():
                 with self._leaving_out(f"{kind}[{name!r}]"):
                     getattr(adata, kind)[name] = value
-        raw = root["raw"] if "raw" in root else {}
+        raw = root.get("raw")
+        raw = raw if hasattr(raw, "keys") else {}  # it may hold the word "null"
         raw_x = raw["X"] if "X" in raw else root.get("raw.X")  # the second before AnnData 0.7
         if raw_x is not None:
             with self._leaving_out("raw"):
@@ -186,7 +187,7 @@ class _Annotated:
             if key not in var:
                 continue
             names = pd.Index(var[key].astype(str))
-            if names.is_unique and not names.str.fullmatch(r"[\d.]+").any():
+            if names.is_unique and names.str.fullmatch(r"[\d.]+").mean() < 0.5:
                 self.notes.append(f"Names of genes are {where}[{key!r}]; the index only counts.")
                 return var.set_index(names.rename(None))
         return var
