@@ -3,6 +3,7 @@
 Nothing is ever unpickled. Whatever cannot be read ends in one ``ValueError`` that names the file.
 """
 
+import re
 from pathlib import Path
 
 import anndata as ad
@@ -88,13 +89,14 @@ def _read(path: Path, choices: TableChoices, notes: list[str]) -> ad.AnnData:
     if is_matrix(path):
         return read_matrix(path, notes)
     name = path.name.lower().removesuffix(".gz")
+    is_table = re.sub(r"\.(bz2|xz|zip)$", "", name).endswith(tuple(SEPARATORS))
     for suffixes, instead in INSTEAD.items():
-        if name.endswith(suffixes):
+        if name.endswith(suffixes) and not is_table:
             raise ValueError(f"{path}: {instead}")
     with DataFile(path).reading():
         if path.is_dir() or name.endswith(HDF5):
             return read_store(path, notes)
-        if name.endswith(tuple(SEPARATORS)):
+        if is_table:
             return read_table(path, choices, notes)
     expected = f"a file that ends in {', '.join(KNOWN)}, or a folder with a matrix.mtx"
     raise ValueError(f"{path}: expected {expected}")

@@ -21,6 +21,8 @@ from scimf.simulate.systems import SYSTEMS
 
 IN_MEMORY = "AnnData in memory"  #: what errors and provenance call cells that have no file
 KEYWORDS = ("time_key", "type_key", "population_key", "batch_key", "cells", "form")
+#: Fields of :class:`OwnFile` that are not passed on as they are.
+FIXED = ("path", "time", "cell_type", "population", "batch", "cells", "form", "given")
 
 
 def load(
@@ -104,14 +106,12 @@ def _require_anndata(given) -> None:
 
 def _checked(options: dict, name: str) -> dict:
     """Refuse options that :class:`OwnFile` does not have; suggest the one that was meant."""
-    known = [field.name for field in fields(OwnFile)]
-    known = known[known.index("cells") + 1 :]
-    known = [option for option in known if option not in ("form", "given")]
+    known = [field.name for field in fields(OwnFile) if field.name not in FIXED]
     for option in options:
         if option not in known:
             close = get_close_matches(option, [*known, *KEYWORDS], n=1)
-            meant = f"; did you mean {close[0]}=?" if close else f"; there are {', '.join(known)}"
-            raise ValueError(f"{name}: unknown option {option!r} for a file of your own{meant}")
+            meant = f"did you mean {close[0]}=?" if close else f"there are {[*KEYWORDS, *known]}"
+            raise ValueError(f"{name}: unknown option {option!r} for a file of your own; {meant}")
     return options
 
 

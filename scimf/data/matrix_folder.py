@@ -14,8 +14,7 @@ from scimf.data.blocks import DataFile
 GENE_FILES = ("features", "genes.names", "genes", "gene_names")
 CELL_FILES = ("barcodes", "cells", "cell_names")
 #: What is looked for in folders below, such as ``outs/`` or ``Solo.out/``.
-BELOW = ("matrix.mtx", "*_matrix.mtx", "cells_x_genes.mtx")
-BELOW += (*(f"{name}.gz" for name in BELOW), "*feature_bc_matrix.h5", "*gene_bc_matrices_h5.h5")
+BELOW = r"((.*[._-])?matrix|cells_x_genes)\.mtx(\.gz)?|.*(feature_bc_matrix|bc_matrices_h5)\.h5"
 GENE_KIND = "Gene Expression"  #: what 10x calls the rows that are genes
 DEPTH = 5  #: how many folders below one another
 
@@ -57,8 +56,8 @@ def _below(folder: Path) -> list[Path]:
     """Matrices in folders below: filtered ones if there are any, and each only once."""
     found = set()
     for depth in range(DEPTH):
-        for name in BELOW:
-            found |= set(folder.glob("*/" * depth + name))
+        files = folder.glob("*/" * depth + "*")
+        found |= {path for path in files if re.fullmatch(BELOW, path.name)}
     filtered = {path for path in found if "filtered" in path.relative_to(folder).as_posix()}
     found = filtered or found
     for file in [path for path in found if path.suffix == ".h5"]:

@@ -27,19 +27,11 @@ def make_writable(adata: ad.AnnData, notes: list[str]) -> None:
         adata.var = trial.frame(adata.var, "var")
         for kind in ("layers", "obsm", "varm", "obsp", "varp", "uns"):
             trial.mend(getattr(adata, kind), kind)
-        if adata.X is not None:
-            adata.X = _plain(adata.X)
         if adata.raw is not None:
             var = trial.frame(adata.raw.var, "raw.var")
-            x = _plain(adata.raw.X)
             varm = dict(adata.raw.varm)
             trial.mend(varm, "raw.varm")
-            adata.raw = ad.AnnData(x, obs=adata.obs[[]], var=var, varm=varm)
-
-
-def _plain(x):
-    """Turn a sparse matrix of another layout into one of rows; anything else stays."""
-    return x.tocsr() if sparse.issparse(x) and x.format not in ("csr", "csc") else x
+            adata.raw = ad.AnnData(adata.raw.X, obs=adata.obs[[]], var=var, varm=varm)
 
 
 class _Trial:
@@ -51,7 +43,8 @@ class _Trial:
 
     def passes(self, value) -> bool:
         """Whether it can be written, and read again."""
-        numbers = value.data if sparse.issparse(value) else value
+        is_stored = sparse.issparse(value) and value.format in ("csr", "csc")
+        numbers = value.data if is_stored else value
         if isinstance(numbers, np.ndarray) and numbers.dtype.kind in "biuf":
             return True
         try:
@@ -93,7 +86,7 @@ class _Trial:
     def mend(self, elements: MutableMapping, where: str) -> None:
         """Mend each element of ``uns``, ``obsm`` and their like in place, or leave it out."""
         for old, new in _names(elements):
-            value = _plain(elements[old])
+            value = elements[old]
             if isinstance(value, Mapping):
                 value = dict(value)
                 self.mend(value, f"{where}[{old!r}]")

@@ -36,6 +36,7 @@ def notes_of(adata):
 WITH_LABELS = {
     "anndata 0.12, h5ad": (tools.written_by_anndata, "a.h5ad", {}),
     "anndata 0.12, zarr": (tools.written_by_anndata, "a.zarr", {}),
+    "anndata 0.12, zarr v3": (tools.zarr_v3, "a.zarr", {}),
     "anndata 0.7": (tools.anndata_07, "a.h5ad", {}),
     "anndata 0.6": (tools.anndata_06, "a.h5ad", {}),
     "SeuratDisk, nothing encoded": (tools.seurat_disk, "a.h5ad", {}),
@@ -284,6 +285,13 @@ def in_a_folder(*args, **options):
     return lambda folder: tools.matrix_folder(folder / "sample", *args, **options)
 
 
+def h5seurat(folder):
+    with h5py.File(folder / "m.h5seurat", "w") as file:
+        for group in ("assays", "cell.names", "meta.data"):
+            file.create_group(group)
+    return folder / "m.h5seurat"
+
+
 def two_genomes(folder):
     return tools.tenx_h5(folder / "a.h5", version=2, genomes=["hg19", "mm10"])
 
@@ -295,6 +303,7 @@ SQUARE = {"counts": np.eye(5, dtype=int), "names": CELLS[:5]}
     ("write", "says"),
     [
         (molecules, "single molecules.*take filtered_feature_bc_matrix.h5"),
+        (h5seurat, "SeuratDisk::Convert"),
         (other_hdf5, r"expected obs and var.*there are \['weights'\]"),
         (two_genomes, r"holds the genomes \['hg19', 'mm10'\], expected one"),
         (without("var/_index", tools.seurat_disk), None),

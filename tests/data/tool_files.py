@@ -139,6 +139,11 @@ def written_by_anndata(path):
     return path
 
 
+def zarr_v3(path):
+    with ad.settings.override(zarr_write_format=3):
+        return written_by_anndata(path)
+
+
 def h5mu(path, modalities=("rna", "prot"), labels_of_all=True):
     """A file of mudata: a modality each, and labels of all cells."""
     with h5py.File(path, "w") as file:
