@@ -7,10 +7,11 @@ import re
 from pathlib import Path
 
 import anndata as ad
+import pandas as pd
 
 from scimf.data.blocks import DataFile
-from scimf.data.matrix_folder import find_matrix, is_matrix, read_matrix
-from scimf.data.other_tools import read_store
+from scimf.data.matrix_folder import find_matrix, read_matrix
+from scimf.data.other_tools import GENE_NAMES, read_store
 from scimf.data.tables import AS_FOUND, SEPARATORS, TableChoices, join_cells, read_table
 
 HDF5 = (".h5ad", ".loom", ".h5", ".h5mu", ".hdf5", ".h5seurat")
@@ -69,6 +70,9 @@ def read_cells(
         if file is not None and not file.exists():
             raise ValueError(f"{file}: no such file")
     adata = _read(path, choices, notes) if given is None else _copied(given)
+    adata.var = _with_names(adata.var, "var", notes)
+    if adata.raw is not None:
+        adata.raw.var.index = _with_names(adata.raw.var, "raw.var", notes).index
     if cells is not None:
         join_cells(adata, path, cells)
     return adata, notes
@@ -86,9 +90,9 @@ def _read(path: Path, choices: TableChoices, notes: list[str]) -> ad.AnnData:
         path = find_matrix(path, notes)
     elif path.is_file() and not path.stat().st_size:
         raise ValueError(f"{path}: is empty (0 bytes)")
-    if is_matrix(path):
-        return read_matrix(path, notes)
     name = path.name.lower().removesuffix(".gz")
+    if name.endswith(".mtx"):
+        return read_matrix(path, notes)
     is_table = re.sub(r"\.(bz2|xz|zip)$", "", name).endswith(tuple(SEPARATORS))
     for suffixes, instead in INSTEAD.items():
         if name.endswith(suffixes) and not is_table:
@@ -100,3 +104,17 @@ def _read(path: Path, choices: TableChoices, notes: list[str]) -> ad.AnnData:
             return read_table(path, choices, notes)
     expected = f"a file that ends in {', '.join(KNOWN)}, or a folder with a matrix.mtx"
     raise ValueError(f"{path}: expected {expected}")
+
+
+def _with_names(var: pd.DataFrame, where: str, notes: list[str]) -> pd.DataFrame:
+    """Take the names of genes from a column if the index only counts them."""
+    if not len(var) or not var.index.equals(pd.RangeIndex(len(var)).astype(str)):
+        return var
+    for key in GENE_NAMES:
+        if key not in var:
+            continue
+        names = pd.Index(var[key].astype(str)).rename(None)
+        if names.is_unique and names.str.fullmatch(r"[\d.]+").mean() < 0.5:
+            notes.append(f"Names of genes are {where}[{key!r}]; the index only counts.")
+            return var.set_index(names)
+    return var

@@ -19,8 +19,7 @@ GENE_KIND = "Gene Expression"  #: what 10x calls the rows that are genes
 DEPTH = 5  #: how many folders below one another
 
 
-def is_matrix(path: Path) -> bool:
-    """Whether it is called a matrix-market file."""
+def _is_matrix(path: Path) -> bool:
     return path.name.lower().endswith((".mtx", ".mtx.gz"))
 
 
@@ -32,7 +31,7 @@ def find_matrix(folder: Path, notes: list[str]) -> Path:
     ValueError
         If there is none, or more than one that might be meant.
     """
-    here = sorted(path for path in folder.iterdir() if is_matrix(path))
+    here = sorted(path for path in folder.iterdir() if _is_matrix(path))
     plain = [path for path in here if path.name.lower() in ("matrix.mtx", "matrix.mtx.gz")]
     if len(here) > 1 and len(plain) == 1:  # STARsolo puts other ways of counting beside it
         notes.append(f"Took {plain[0].name} of {[path.name for path in here]}.")
@@ -130,7 +129,7 @@ def _beside(matrix: Path, words: tuple[str, ...], what: str) -> Path:
     for prefix in (*prefixes, ""):
         if prefix in found:
             return min(found[prefix])[1]
-    alone = sum(is_matrix(path) for path in matrix.parent.iterdir()) == 1
+    alone = sum(_is_matrix(path) for path in matrix.parent.iterdir()) == 1
     if alone and len(found) == 1:
         return min(*found.values())[1]
     there = sorted(path.name for path in matrix.parent.iterdir() if path != matrix)[:5]

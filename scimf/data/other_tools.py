@@ -38,9 +38,7 @@ NO_CELLS = {
 def read_store(path: Path, notes: list[str]) -> ad.AnnData:
     """Read HDF5 (``.h5ad``, ``.h5mu``, ``.loom``, 10x ``.h5``) or a zarr folder of AnnData."""
     if path.is_dir():
-        import zarr  # only such a folder needs it
-
-        return _Annotated(path, notes).read(zarr.open_group(str(path), mode="r"))
+        return ad.io.read_zarr(path)
     DataFile(path).require_hdf5("an .h5ad, .loom or 10x .h5 file")
     with h5py.File(path) as file:
         kind, read = _reader_of(file, path)
@@ -133,7 +131,7 @@ class _Annotated:
         if missing:
             raise ValueError(f"{self.path}: {missing} are missing, there are {sorted(root)}")
         obs = self.frame(root["obs"], "obs", CELL_NAMES)
-        var = self._genes(root["var"], "var")
+        var = self.frame(root["var"], "var", GENE_NAMES)
         shape = (len(obs), len(var))
         uns = self._elements(root, "uns", shape)
         for table in (obs, var):
@@ -149,7 +147,8 @@ class _Annotated:
         raw_x = raw["X"] if "X" in raw else root.get("raw.X")  # the second before AnnData 0.7
         if raw_x is not None:
             with self._leaving_out("raw"):
-                genes = self._genes(raw["var"] if "var" in raw else root["raw.var"], "raw.var")
+                genes = raw["var"] if "var" in raw else root["raw.var"]
+                genes = self.frame(genes, "raw.var", GENE_NAMES)
                 x = self._matrix(raw_x, (len(obs), len(genes)), "raw.X")
                 adata.raw = ad.AnnData(x, obs=obs[[]], var=genes)
         return adata
@@ -177,20 +176,6 @@ class _Annotated:
             )
         names = pd.Index(np.asarray(columns.pop(declared))).astype(str)
         return pd.DataFrame(columns, index=names)
-
-    def _genes(self, element, where: str) -> pd.DataFrame:
-        """Read a table of genes; their names are taken from a column if the index only counts."""
-        var = self.frame(element, where, GENE_NAMES)
-        if not len(var) or not var.index.equals(pd.RangeIndex(len(var)).astype(str)):
-            return var
-        for key in GENE_NAMES:
-            if key not in var:
-                continue
-            names = pd.Index(var[key].astype(str))
-            if names.is_unique and names.str.fullmatch(r"[\d.]+").mean() < 0.5:
-                self.notes.append(f"Names of genes are {where}[{key!r}]; the index only counts.")
-                return var.set_index(names.rename(None))
-        return var
 
     def _elements(self, root, kind: str, shape: tuple[int, int]) -> dict:
         if kind not in root:

@@ -305,6 +305,8 @@ def in_memory():
 
 def test_cells_in_memory_are_copied(cells):
     given = in_memory()
+    given.raw = given.copy()
+    given.raw.var["_index"] = GENES
     before = given.copy()
     adata = load.load(given, time_key="day", type_key="kind")
     assert_same_cells(adata)
@@ -312,6 +314,8 @@ def test_cells_in_memory_are_copied(cells):
     adata.X.data[:] = 0
     assert (given.X != before.X).nnz == 0
     pd.testing.assert_frame_equal(given.obs, before.obs)
+    pd.testing.assert_frame_equal(given.raw.var, before.raw.var)
+    assert list(adata.raw.var) == []
     assert dict(given.uns) == {"tuple": (1, 2)}
     given.obs = given.obs[[]]
     assert_same_cells(load.load(given, time_key="day", type_key="kind", cells=cells))
