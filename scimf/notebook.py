@@ -172,8 +172,10 @@ class Run:
         try:
             found = get(*arguments, **options)
         except DataUnavailable as reason:
-            self._skipped[name] = str(reason).splitlines()[0].removeprefix(f"{name}: ")
-            say(f"skipped {name}: {self._skipped[name]}")
+            line = str(reason).splitlines()[0].removeprefix(f"{name}: ")
+            if self._skipped.get(name) != line:  # else it was said before
+                say(f"skipped {name}: {line}")
+            self._skipped[name] = line
             return None
         self._skipped.pop(name, None)
         return found
@@ -264,7 +266,7 @@ class Run:
         if lacking:
             reason = "; ".join(lacking)
             self._claims[claim] = {"status": "skipped", "reason": reason}
-            say(f"skipped: {claim} ({reason})")
+            say(f"skipped: {claim} (needs {', '.join(n for n in needs if n in self._skipped)})")
             return
         value = holds() if callable(holds) else holds
         if getattr(value, "ndim", None) == 0:  # of NumPy or torch

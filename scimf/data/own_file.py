@@ -14,6 +14,7 @@ from scimf.data.formats import read_cells
 from scimf.data.tables import TableChoices
 from scimf.data.times import column_of, read_times
 from scimf.data.values import choose_values
+from scimf.data.writable import make_writable
 
 OPTIMISTIC = (
     "Ready-made PCs: if they were fitted on all times, "
@@ -32,6 +33,7 @@ class OwnFile:
     batch: str | None = None  #: likewise
     cells: Path | None = None  #: a table of cells to be joined to ``obs``
     form: str | None = None  #: one of :data:`scimf.data.values.FORMS`; by default it is recognised
+    given: ad.AnnData | None = None  #: cells in memory; ``path`` is then only what they are called
 
     def load(self) -> ad.AnnData:
         """Read and check it, and note in words what it was taken for.
@@ -48,7 +50,7 @@ class OwnFile:
         }
         named = [key for key in (self.time, *columns.values()) if key is not None]
         choices = TableChoices(tuple(named))
-        adata, notes = read_cells(self.path, choices=choices, cells=self.cells)
+        adata, notes = read_cells(self.path, choices=choices, cells=self.cells, given=self.given)
         before = adata.uns.get("scimf", {})  # what a file that scimf wrote says of itself
         before = dict(before) if isinstance(before, Mapping) else {}
         _require_cells(adata, self.path)
@@ -65,8 +67,10 @@ class OwnFile:
         for kind, values in labels.items():
             if values is not None:
                 adata.obs[kind] = values
+        adata.uns["scimf"] = before
+        make_writable(adata, notes)
         about = {"form": form, "time_unit": unit, "detected": detected}
-        adata.uns["scimf"] = {**self._provenance(before, notes), **about}
+        adata.uns["scimf"] = {**self._provenance(adata.uns["scimf"], notes), **about}
         return adata
 
     def _provenance(self, before: dict, notes: list[str]) -> dict:
@@ -74,7 +78,7 @@ class OwnFile:
         digests = [sha256_of(file) if file.is_file() else "" for file in files]
         warnings = [*map(str, np.atleast_1d(before.get("warnings", []))), *notes]
         return {
-            "title": f"Your own file {self.path.name}",
+            "title": f"Your own {'file ' if self.given is None else ''}{self.path.name}",
             "licence": "your own",
             "citation": "your own",
             **before,
