@@ -7,7 +7,8 @@ import anndata as ad
 import numpy as np
 
 from scimf.core.identity import by_name
-from scimf.data.times import NEAR, find_time
+from scimf.data.time_labels import find_time
+from scimf.data.times import NEAR
 
 #: Held-out times of the scIMF paper's named splits, by data set, in the data's own unit; its code
 #: names them by index. Drosophila stands in the code's history only, not in the paper.
