@@ -29,10 +29,10 @@ _DOT_BEHIND_WORD = re.compile(r"(?<=[^\W\d_])\.(?=[0-9])")
 _IN_FRONT = re.compile(r"(?P<words>[^<>≤≥]*?)(?P<gap>[\s_=:(\[<>≤≥]*)(?P<sign>[-+]?)(?P<space>\s*)")
 _BOUND = r"\s*([-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[-+]?[0-9]+)?|[-+]?inf)\s*"
 _INTERVAL = re.compile(rf"[\[(]{_BOUND},{_BOUND}[\])]")  # as R and pandas cut
-MORE_NUMBERS = "there is more than one number"
+_MORE_NUMBERS = "there is more than one number"
 
 
-class Label(NamedTuple):
+class _Label(NamedTuple):
     """What a label of a time says."""
 
     low: float
@@ -44,7 +44,7 @@ class Label(NamedTuple):
 
     def middle(self, unit: str | None) -> float:
         """Time in another unit; one without a unit stays as it is."""
-        time = (self.low + self.high) / 2
+        time = (self.low + self.high) / 2 + 0.0  # no -0.0
         return time if self.unit in (None, unit) else time * SECONDS[self.unit] / SECONDS[unit]
 
 
@@ -68,7 +68,7 @@ def find_time(text: str, known: np.ndarray, unit: str | None) -> float | None:
     is one if that time is known (times,).
     """
     try:
-        label = read_label(text)
+        label = _read_label(text)
     except ValueError:
         return None
     if label.unit not in (None, unit) and not {label.unit, unit} <= set(SECONDS):
@@ -77,7 +77,7 @@ def find_time(text: str, known: np.ndarray, unit: str | None) -> float | None:
     return -time if label.mark == "-" and np.isclose(known, -time).any() else time
 
 
-def read_label(label: str) -> Label:
+def _read_label(label: str) -> _Label:
     """Read one label, such as "Day 3.5", "24hpf", "E8.5", "hrs_04_08" or "> 650".
 
     Raises
@@ -93,13 +93,15 @@ def read_label(label: str) -> Label:
     numbers = _NUMBER.findall(text)
     front = _IN_FRONT.fullmatch(texts[0])
     if len(numbers) not in (1, 2) or front is None:
-        raise ValueError(MORE_NUMBERS if len(numbers) > 2 else "")
+        raise ValueError(_MORE_NUMBERS if len(numbers) > 2 else "")
     in_front = _words(front["words"], " _.-'/:")
-    behind = _words(texts[-1], " _.:)]-'+")
+    if front["words"] and not in_front:
+        raise ValueError("")
+    behind = _words(texts[-1], " _.:()[]-'+")
     if texts[-1].endswith("-"):
         raise ValueError("there is a dash without a second number")
     if in_front and re.search("[eE]", "".join(numbers)):
-        raise ValueError(MORE_NUMBERS)  # P1e2
+        raise ValueError(_MORE_NUMBERS)  # P1e2
     values = [_value(number) for number in numbers]
     mark = "." if dots else ""
     if front["sign"] == "-" and in_front and (front["space"] or not front["gap"]):
@@ -108,13 +110,13 @@ def read_label(label: str) -> Label:
         values[0] = -values[0]
     is_open = bool(set(front["gap"]) & set("<>≤≥")) or "+" in texts[-1]
     if len(numbers) == 1:
-        read = Label(values[0], values[0], shape="open" if is_open else "")
+        read = _Label(values[0], values[0], shape="open" if is_open else "")
     elif is_open or mark == "-":
-        raise ValueError(MORE_NUMBERS)
+        raise ValueError(_MORE_NUMBERS)
     else:
         between = _words(texts[1], " _-")
         if not set(between) <= {"to", *in_front, *behind}:
-            raise ValueError(MORE_NUMBERS)  # 4-OHT 24h
+            raise ValueError(_MORE_NUMBERS)  # 4-OHT 24h
         read = _window(values[0], values[1] * _second_sign(texts[1], between, numbers))
     found = [unit_of(word, in_front=True) for word in in_front]
     found += [unit_of(word, in_front=False) for word in behind]
@@ -149,15 +151,15 @@ def _second_sign(text: str, words: list[str], numbers: list[str]) -> int:
         if len(lengths) > 1 or lengths <= {0, 1}:
             raise ValueError("write 4-8 for a window, 4.8 for a number")
     elif marks not in ("-", "--"):
-        raise ValueError(MORE_NUMBERS)
+        raise ValueError(_MORE_NUMBERS)
     return -1 if marks == "--" else 1
 
 
-def _window(low: float, high: float) -> Label:
+def _window(low: float, high: float) -> _Label:
     bounds = [bound for bound in (low, high) if np.isfinite(bound)]
     if not low < high or not bounds:
         raise ValueError("there are two numbers, but not as in a window, from less to more")
-    return Label(bounds[0], bounds[-1], shape="window" if len(bounds) == 2 else "open")
+    return _Label(bounds[0], bounds[-1], shape="window" if len(bounds) == 2 else "open")
 
 
 # ------------------------------------------------------------------------------- labels together
@@ -166,7 +168,7 @@ def _window(low: float, high: float) -> Label:
 def times_of_texts(
     texts: list[str], where: str, notes: list[str]
 ) -> tuple[list[float], str | None]:
-    """Return the time of each of different labels, and their unit if they tell it.
+    """Return the time of each label, and their unit if they tell it.
 
     Raises
     ------
@@ -176,7 +178,7 @@ def times_of_texts(
     labels, bad = {}, {}
     for text in texts:
         try:
-            labels[text] = read_label(text)
+            labels[text] = _read_label(text)
         except ValueError as error:
             bad[text] = f" ({error})" if str(error) else ""
     if bad:
@@ -202,10 +204,11 @@ def times_of_texts(
             raise ValueError(f"{where}: {a_few(same)} would be one time, expected one label each")
         notes.append(f"The labels {a_few(same)} are one time.")
     _note_windows(labels, where, notes)
-    return times, unit
+    time_of = dict(zip(labels, times, strict=True))
+    return [time_of[text] for text in texts], unit  # 1 and "1" are one text
 
 
-def _decide_marks(labels: dict[str, Label], where: str, notes: list[str]) -> None:
+def _decide_marks(labels: dict[str, _Label], where: str, notes: list[str]) -> None:
     """Decide from all labels whether what stands between a word and a number is a sign."""
     for mark, name in (("-", "dash"), (".", "dot")):
         marked = [text for text, label in labels.items() if label.mark == mark]
@@ -223,11 +226,11 @@ def _decide_marks(labels: dict[str, Label], where: str, notes: list[str]) -> Non
                 labels[text] = labels[text]._replace(low=time, high=time)
 
 
-def _common_unit(labels: dict[str, Label], where: str, notes: list[str]) -> str | None:
+def _common_unit(labels: dict[str, _Label], where: str, notes: list[str]) -> str | None:
     """Return the smallest unit of all labels; an error if one cannot be turned into another."""
     examples = {}
     for text, label in labels.items():
-        if label != Label(0, 0):  # a bare 0 is 0 in every unit
+        if label != _Label(0, 0):  # a bare 0 is 0 in every unit
             examples.setdefault((label.unit, label.words), text)
     units = {unit for unit, _ in examples}
     words = {words for _, words in examples}
@@ -243,7 +246,7 @@ def _common_unit(labels: dict[str, Label], where: str, notes: list[str]) -> str 
     return unit
 
 
-def _note_windows(labels: dict[str, Label], where: str, notes: list[str]) -> None:
+def _note_windows(labels: dict[str, _Label], where: str, notes: list[str]) -> None:
     windows = [text for text, label in labels.items() if label.shape == "window"]
     beyond = [text for text, label in labels.items() if label.shape == "open"]
     spans = {labels[text][:2] for text in windows}
