@@ -40,7 +40,7 @@ class _Label(NamedTuple):
     unit: str | None = None  #: one of :data:`UNITS`
     words: frozenset[str] = frozenset()  #: what else stands beside the number
     shape: str = ""  #: "window", "open" (``> 650``) or ""
-    mark: str = ""  #: "-" or "." directly behind a word: a separator, or a part of the number
+    mark: str = ""  #: "-", "--" or "." directly behind a word: separates, or belongs to the number
 
     def middle(self, unit: str | None) -> float:
         """Time in another unit; one without a unit stays as it is."""
@@ -100,18 +100,18 @@ def _read_label(label: str) -> _Label:
     behind = _words(texts[-1], " _.:()[]-'+")
     if texts[-1].endswith("-"):
         raise ValueError("there is a dash without a second number")
-    if in_front and re.search("[eE]", "".join(numbers)):
+    if in_front and re.search("[eE][0-9]", "".join(numbers)):
         raise ValueError(_MORE_NUMBERS)  # P1e2
     values = [_value(number) for number in numbers]
     mark = "." if dots else ""
     if front["sign"] == "-" and in_front and (front["space"] or not front["gap"]):
-        mark = "-"
-    elif front["sign"] == "-":
+        mark = "--" if front["words"].endswith("-") else "-"
+    if front["sign"] == "-" and mark != "-":
         values[0] = -values[0]
     is_open = bool(set(front["gap"]) & set("<>≤≥")) or "+" in texts[-1]
     if len(numbers) == 1:
         read = _Label(values[0], values[0], shape="open" if is_open else "")
-    elif is_open or mark == "-":
+    elif is_open or "-" in mark:
         raise ValueError(_MORE_NUMBERS)
     else:
         between = _words(texts[1], " _-")
@@ -211,14 +211,17 @@ def times_of_texts(
 def _decide_marks(labels: dict[str, _Label], where: str, notes: list[str]) -> None:
     """Decide from all labels whether what stands between a word and a number is a sign."""
     for mark, name in (("-", "dash"), (".", "dot")):
-        marked = [text for text, label in labels.items() if label.mark == mark]
+        marked = [text for text, label in labels.items() if label.mark.startswith(mark)]
+        doubtful = mark == "." or any(labels[text].low <= 0 for text in marked)
         if len(marked) == len(labels):
-            notes.append(f"The {name} of {marked[0]!r} is taken as a separator: all have one.")
-        elif marked and (mark == "." or any(labels[text].low == 0 for text in marked)):
+            doubtful = all(label.mark == "--" for label in labels.values())
+        if marked and doubtful:
             raise ValueError(
                 f"{where}: the {name} of {a_few(marked)} may separate or belong to the number, "
-                "for other labels have none; write numbers such as -1 or 0.5"
+                "which other labels do not decide; write numbers such as -1 or 0.5"
             )
+        if len(marked) == len(labels):
+            notes.append(f"The {name} of {marked[0]!r} is taken as a separator: all have one.")
         elif marked:
             notes.append(f"The dash of {marked[0]!r} is taken as a sign, for not all have one.")
             for text in marked:
