@@ -1,6 +1,6 @@
 """Your own file: everything is checked, and put into words, before anything is computed."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from scimf.core.files import sha256_of
 from scimf.data.blocks import DataFile
 from scimf.data.formats import read_cells
 from scimf.data.tables import TableChoices
-from scimf.data.times import column_of, read_times
+from scimf.data.times import cells_with_a_time, column_of, read_times
 from scimf.data.values import choose_values
 from scimf.data.writable import make_writable
 
@@ -32,6 +32,8 @@ class OwnFile:
     population: str | None = None  #: likewise
     batch: str | None = None  #: likewise
     cells: Path | None = None  #: a table of cells to be joined to ``obs``
+    bins: str | float | None = None  #: of a continuous time: a width in its unit, or "4 equal"
+    drop: str | Iterable | None = None  #: labels that are no time: a list, or with commas between
     form: str | None = None  #: one of :data:`scimf.data.values.FORMS`; by default it is recognised
     given: ad.AnnData | None = None  #: cells in memory; ``path`` is then only what they are called
 
@@ -54,7 +56,10 @@ class OwnFile:
         before = adata.uns.get("scimf", {})  # what a file that scimf wrote says of itself
         before = dict(before) if isinstance(before, Mapping) else {}
         _require_cells(adata, self.path)
-        times, unit = read_times(adata.obs, self.time, self.path, notes)
+        if self.drop is not None:
+            kept = cells_with_a_time(adata.obs, self.time, self.path, self.drop, notes)
+            adata = adata[kept].copy()
+        times, unit = read_times(adata.obs, self.time, self.path, notes, self.bins)
         labels = {}
         for kind, key in columns.items():
             labels[kind] = _read_labels(adata.obs, key, kind, self.path, notes)

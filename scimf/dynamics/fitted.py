@@ -117,7 +117,7 @@ class FittedSDE:
         names = known if populations is None else [str(p) for p in populations]
         if unknown := sorted(set(names) - set(known)):
             raise ValueError(f"populations: unknown {unknown}, known {known}")
-        times = list(times)
+        times = self._real_times(times)
         generator = torch.Generator(self.device).manual_seed(seed)
         rng = np.random.default_rng(seed)
         blocks: list[np.ndarray] = []
@@ -138,6 +138,17 @@ class FittedSDE:
                 for i in np.concatenate(chosen)[:wanted]:
                     labels.append((float(time), p, origin, self.starts.names[p, origin][i]))
         return self.package(np.concatenate(blocks), labels)
+
+    def _real_times(self, times: Iterable[float] | float) -> list[float]:
+        given = [times] if np.isscalar(times) else list(times)
+        try:
+            numbers = [float(time) for time in given]
+        except (TypeError, ValueError):
+            numbers = [np.nan]
+        if not np.isfinite(numbers).all():
+            seen = sorted({time for _, time in self.starts.cells})
+            raise ValueError(f"times: expected numbers, got {given}; those seen are {seen}")
+        return numbers
 
     def _simulate(
         self,
