@@ -8,10 +8,12 @@ from pathlib import Path
 import anndata as ad
 
 from scimf.data.blocks import DataFile
+from scimf.data.join import join_cells
 from scimf.data.other_tools import read_10x, read_loom
-from scimf.data.tables import AS_FOUND, SEPARATORS, TableChoices, join_cells, read_table
+from scimf.data.tables import AS_FOUND, TableChoices, read_table
+from scimf.data.text_table import SUFFIXES
 
-KNOWN = (".h5ad", ".loom", ".h5", *SEPARATORS)
+KNOWN = (".h5ad", ".loom", ".h5", *SUFFIXES)
 
 
 def read_cells(
@@ -51,7 +53,7 @@ def read_cells(
         example = f"such as {twice[0]!r}; the second got a number."
         notes.append(f"{len(twice)} gene names were there twice, {example}")
     if cells is not None:
-        join_cells(adata, path, cells)
+        adata = join_cells(adata, path, cells, choices, notes)
     return adata, notes
 
 

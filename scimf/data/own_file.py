@@ -1,6 +1,6 @@
 """Your own file: everything is checked, and put into words, before anything is computed."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +31,9 @@ class OwnFile:
     population: str | None = None  #: likewise
     batch: str | None = None  #: likewise
     cells: Path | None = None  #: a table of cells to be joined to ``obs``
+    genes: str | Sequence[str] | None = None  #: see ``TableChoices``
+    labels: str | Sequence[str] | None = None  #: likewise
+    sep: str | None = None  #: likewise
     form: str | None = None  #: one of :data:`scimf.data.values.FORMS`; by default it is recognised
 
     def load(self) -> ad.AnnData:
@@ -46,8 +49,8 @@ class OwnFile:
             "population": self.population,
             "batch": self.batch,
         }
-        named = [key for key in (self.time, *columns.values()) if key is not None]
-        choices = TableChoices(tuple(named))
+        keys = tuple(key for key in columns.values() if key is not None)
+        choices = TableChoices(self.time, keys, self.genes, self.labels, self.sep)
         adata, notes = read_cells(self.path, choices=choices, cells=self.cells)
         before = adata.uns.get("scimf", {})  # what a file that scimf wrote says of itself
         before = dict(before) if isinstance(before, Mapping) else {}
