@@ -2,6 +2,7 @@
 
 import re
 from contextlib import suppress
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -47,13 +48,9 @@ def join_cells(
 
 def _table_of_cells(cells: Path, choices: TableChoices, notes: list[str]) -> TextTable:
     """Open it; a separator that the user named may be that of the other table."""
-    if choices.sep is not None:
-        told: list[str] = []
-        with suppress(ValueError):
-            table = open_table(cells, choices.sep, told)
-            if len(table.columns) > 1:
-                notes += told
-                return table
+    with suppress(ValueError):
+        if choices.sep is not None:
+            return open_table(cells, choices.sep, notes)
     return open_table(cells, None, notes)
 
 
@@ -84,13 +81,12 @@ WAYS = (
 def _found_in(frame: pd.DataFrame, adata: ad.AnnData) -> _Found | None:
     """Find all cells in the first column, or in another with names."""
     first, *others = frame.columns
-    for column in [first, *(name for name in others if is_like(name, "names"))]:
-        for turned, names in ((False, adata.obs_names), (True, adata.var_names)):
-            for way, here, there in WAYS:
-                ours = pd.Index([here(name) for name in names])
-                theirs = pd.Index([there(name) for name in frame[column]])
-                if not theirs.is_unique or (way and not ours.is_unique):
-                    continue
+    columns = [first, *(name for name in others if is_like(name, "names"))]
+    for turned, names in ((False, adata.obs_names), (True, adata.var_names)):
+        for column, (way, here, there) in product(columns, WAYS):
+            ours = pd.Index([here(name) for name in names])
+            theirs = pd.Index([there(name) for name in frame[column]])
+            if theirs.is_unique and (ours.is_unique or not way):
                 rows = theirs.get_indexer(ours)
                 if (rows >= 0).all():
                     return _Found(column, rows, way, turned)

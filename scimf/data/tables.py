@@ -117,7 +117,8 @@ def _roles_of(
         fields = pd.Series(fields).str.replace(",", ".").to_numpy()
     numbers = pd.to_numeric(fields, errors="coerce").reshape(head.shape)  # (rows, columns)
     numbers = pd.DataFrame(numbers, columns=columns)
-    texts = {name for name, found in numbers.notna().any().items() if not found}
+    filled = (~head.isin(MISSING)).sum()
+    texts = {name for name in columns if 2 * numbers[name].count() <= filled[name]}
     keys = {choices.time, *choices.texts} & set(columns)
     known = {name for name in columns if is_like(name, "labels")}
 

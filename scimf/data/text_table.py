@@ -111,6 +111,8 @@ def open_table(path: Path, separator: str | None, notes: list[str]) -> TextTable
         notes.append(f"{path.name}: {comments} lines of comment at the top were skipped.")
     shape, escaped = _shape_of(path, encoding, len(above), dialect)
     columns = _columns_of(shape, path, notes)
+    if len(columns) < 2:
+        raise ValueError(f"{path}: 1 columns, {EXPECTED} (or another separator: sep=..., SEP=)")
     if is_commented:
         columns[0] = columns[0].lstrip("# ")
     rows = list(csv.reader(_doubled(head) if escaped else head, **dialect))
@@ -296,7 +298,7 @@ def _separator_of(head: list[str], path: Path) -> str:
             found = f"the lines can be cut at {best[0]!r} and at {best[1]!r}"
             raise ValueError(f"{path}: {found}, expected one separator: name it with sep=..., SEP=")
     if not any(separator in head[0] for separator in SEPARATORS.values()):
-        raise ValueError(f"{path}: 1 columns, {EXPECTED} and its genes (or name sep=..., SEP=)")
+        return ","  # refused with all tables of one column
     tried = ", ".join(SEPARATORS)
     found = f"no separator cuts the header and the rows into as many fields (tried: {tried})"
     raise ValueError(f"{path}: {found}, {EXPECTED}: name it with sep=..., SEP=")
