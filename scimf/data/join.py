@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from scimf.data.blocks import DataFile
-from scimf.data.tables import TableChoices, as_obs, is_like
+from scimf.data.tables import LIKE, TableChoices, as_obs
 from scimf.data.text_table import TextTable, open_table
 
 
@@ -81,7 +81,7 @@ WAYS = (
 def _found_in(frame: pd.DataFrame, adata: ad.AnnData) -> _Found | None:
     """Find all cells in the first column, or in another with names."""
     first, *others = frame.columns
-    columns = [first, *(name for name in others if is_like(name, "names"))]
+    columns = [first, *(name for name in others if LIKE["names"].fullmatch(name))]
     for turned, names in ((False, adata.obs_names), (True, adata.var_names)):
         for column, (way, here, there) in product(columns, WAYS):
             ours = pd.Index([here(name) for name in names])

@@ -13,14 +13,15 @@ import numpy as np
 import pandas as pd
 
 from scimf.data.blocks import BLOCK, DataFile
-from scimf.data.text_table import EXPECTED, WITH_COMMA, TextTable, is_number, open_table
+from scimf.data.text_table import EXPECTED, NUMBER, WITH_COMMA, TextTable, open_table
 
 LABELS = ("cell_type", "population", "batch")  #: columns that are texts, whatever they hold
 MISSING = ("", "NA", "N/A", "#N/A", "NaN", "nan", "<NA>")  #: how a label that is missing is written
 PLAIN = r"-?(0|[1-9]\d*)(\.\d+)?([eE][-+]?\d+)?"  #: numbers, but no "01" and no "1,5"
 GROUPED = re.compile(r"[-+]?\d{1,3}([,'’ ]\d{3})+([.,]\d+)?")  # 1,234: is it 1234 or 1.234?
 _KNOWN = tomllib.loads(Path(__file__).with_name("columns.toml").read_text("utf-8"))
-_LIKE = {kind: re.compile("|".join(map(translate, names))) for kind, names in _KNOWN.items()}
+#: By "names", "genes" and "labels": which headings are such columns.
+LIKE = {kind: re.compile("|".join(map(translate, like)), re.I) for kind, like in _KNOWN.items()}
 
 
 class TableChoices(NamedTuple):
@@ -60,7 +61,7 @@ def read_table(path: Path, choices: TableChoices, notes: list[str]) -> ad.AnnDat
     if not table.row_names:
         raise ValueError(f"{path}: 0 rows, {EXPECTED}")
     _require_header(table)
-    by_gene = choices.time not in table.columns and is_like(table.columns[0], "genes")
+    by_gene = choices.time not in table.columns and LIKE["genes"].fullmatch(table.columns[0])
     head, blocks = table.head, None
     if choices.time not in table.columns and choices.time in table.row_names:
         DataFile(path).require_unique(table.row_names, "rows")
@@ -68,7 +69,8 @@ def read_table(path: Path, choices: TableChoices, notes: list[str]) -> ad.AnnDat
         by_gene, blocks = False, [head]
         notes.append(f"Turned {path.name}, where {choices.time!r} and the genes are rows.")
     roles = _roles_of(head, table.decimal, choices, path, notes)
-    texts = [name for name in head if name not in set(roles.genes)]
+    genes = set(roles.genes)
+    texts = [name for name in head if name not in genes]
     parts, labels = [], []
     for block in blocks or table.blocks(texts):
         parts.append(_values(block, roles, table.decimal, path))
@@ -84,25 +86,20 @@ def read_table(path: Path, choices: TableChoices, notes: list[str]) -> ad.AnnDat
     if by_gene:
         notes.append(f"Turned {path.name}: its first column is {table.columns[0]!r}.")
         return adata.T.copy()
-    genes = f"{len(roles.genes)} columns as genes, from {roles.genes[0]!r} to {roles.genes[-1]!r}"
-    notes.append(f"Took {genes}, and {list(obs)} as labels.")
+    some = f"{len(roles.genes)} columns as genes, from {roles.genes[0]!r} to {roles.genes[-1]!r}"
+    notes.append(f"Took {some}, and {list(obs)} as labels.")
     return adata
 
 
 # -------------------------------------------------------------------------- roles of the columns
 
 
-def is_like(name: str, kind: str) -> bool:
-    """Whether a heading is one of a kind in ``columns.toml``: "names", "genes" or "labels"."""
-    return bool(_LIKE[kind].fullmatch(name.lower()))
-
-
 def _require_header(table: TextTable) -> None:
     """Refuse a first line that holds values."""
     first, *others = table.columns
-    named = is_like(first, "names") or is_like(first, "genes")
-    values = not named and all(is_number(name) for name in others)
-    if values and (is_number(first) or any("." in name for name in others)):
+    named = LIKE["names"].fullmatch(first) or LIKE["genes"].fullmatch(first)
+    values = not named and all(NUMBER.fullmatch(name) for name in others)
+    if values and (NUMBER.fullmatch(first) or any("." in name for name in others)):
         found = f"the first line holds numbers, such as {others[0]!r}"
         raise ValueError(f"{table.path}: {found}, expected the names of the columns")
 
@@ -112,23 +109,20 @@ def _roles_of(
 ) -> _Roles:
     """Decide from the first rows, and from what the user said, what each column is."""
     columns = list(head)
-    fields = head.to_numpy(dtype=object).ravel()
-    if decimal == ",":
-        fields = pd.Series(fields).str.replace(",", ".").to_numpy()
-    numbers = pd.to_numeric(fields, errors="coerce").reshape(head.shape)  # (rows, columns)
-    numbers = pd.DataFrame(numbers, columns=columns)
+    numbers = _numbers_in(pd.Series(head.to_numpy(dtype=object).ravel()), decimal)
+    numbers = pd.DataFrame(numbers.to_numpy().reshape(head.shape), columns=columns)
     filled = (~head.isin(MISSING)).sum()
     texts = {name for name in columns if 2 * numbers[name].count() <= filled[name]}
     keys = {choices.time, *choices.texts} & set(columns)
-    known = {name for name in columns if is_like(name, "labels")}
+    known = {name for name in columns if LIKE["labels"].fullmatch(name)}
 
-    plain = [name for name in columns if name not in keys and not is_like(name, "names")]
+    plain = [name for name in columns if name not in keys and not LIKE["names"].fullmatch(name)]
     numeric = [name for name in plain if name not in texts]
     chosen = _chosen(choices.genes, "genes", columns, numeric, path)
     others = _chosen(choices.labels, "labels", columns, plain, path)
     taken = keys | set(chosen or []) | set(others or [])
 
-    names = [name for name in columns if is_like(name, "names") and name not in taken]
+    names = [name for name in columns if LIKE["names"].fullmatch(name) and name not in taken]
     first = columns[0]
     if first not in taken | known | set(names) and (first in texts or _counts_up(numbers[first])):
         names.insert(0, first)
@@ -136,24 +130,34 @@ def _roles_of(
 
     dropped = []
     if chosen is not None:
-        genes = [name for name in chosen if name not in keys]
+        genes = [name for name in chosen if name not in {*keys, *(others or [])}]
         if others is not None:
             kept = {*genes, *others, *keys, *names}
             dropped = [name for name in columns if name not in kept]
     else:
         never = taken | known | texts | set(names)
         genes = [name for name in columns if name not in never]
-        unknown = [name for name in plain if name in texts - known - taken]
+        undecided = texts - known - taken - set(names)
+        unknown = [name for name in plain if name in undecided]
         _require_plain_numbers(head[unknown], path)
     if not genes:
         found = f"no column of numbers besides {columns[:5]}"
         raise ValueError(f"{path}: {found}, expected one per gene or PC (genes=..., GENES=)")
     if dropped:
         notes.append(f"Dropped {len(dropped)} columns that are neither genes nor labels.")
-    numeric_labels = [name for name in columns if name in known - texts - taken - set(genes)]
+    known = known - texts - taken - set(genes)
+    numeric_labels = [name for name in columns if name in known]
     if numeric_labels:
         notes.append(f"Took {numeric_labels} as labels by their names (GENES= decides otherwise).")
     return _Roles(names, genes, dropped, (choices.genes, choices.labels) != (None, None))
+
+
+def _numbers_in(texts: pd.Series, decimal: str) -> pd.Series:
+    """Numbers with this decimal sign, NaN for other texts."""
+    texts = texts.astype(str)
+    if decimal == ",":
+        texts = texts.str.translate(str.maketrans(",.", ".?"))
+    return pd.to_numeric(texts, errors="coerce")
 
 
 def _counts_up(numbers: pd.Series) -> bool:
@@ -195,11 +199,13 @@ def _matching(part: str, columns: list[str], plain: list[str]) -> list[str]:
 
 
 def _require_plain_numbers(texts: pd.DataFrame, path: Path) -> None:
+    """Refuse what may be numbers with other signs than the rest has."""
     for name, column in texts.items():
         for value in column:
-            if GROUPED.fullmatch(value):
-                found = f"column {name!r} holds {value!r}, which has two readings"
-                raise ValueError(f"{path}: {found}; expected 1234.5, without commas or blanks")
+            if GROUPED.fullmatch(value) or WITH_COMMA.fullmatch(value):
+                found = f"column {name!r} holds {value!r}, expected numbers like 1234.5 or, in "
+                found += f"all columns, like 1234,5 (a label? labels=..., LABELS={name})"
+                raise ValueError(f"{path}: {found}")
 
 
 def _require_one_kind(x: np.ndarray, genes: list[str], path: Path) -> None:
@@ -255,10 +261,7 @@ def _values(block: pd.DataFrame, roles: _Roles, decimal: str, path: Path) -> np.
     """Turn some rows into numbers (rows, genes) float32; name the first that is none."""
     numbers = block[roles.genes]
     texts = [name for name, dtype in numbers.dtypes.items() if dtype.kind not in "iuf"]
-    for name in texts:
-        column = numbers[name].astype(str)
-        column = column.str.replace(decimal, ".", regex=False)
-        numbers = numbers.assign(**{name: pd.to_numeric(column, errors="coerce")})
+    numbers = numbers.assign(**{name: _numbers_in(block[name], decimal) for name in texts})
     with np.errstate(over="ignore"):
         values = numbers.to_numpy(np.float32)
     bad = np.argwhere(~np.isfinite(values))
@@ -279,7 +282,7 @@ def _names_of(
     """Names of the cells, as written; ``cell0``, ... where no column has a name for each."""
     unique = [name for name in roles.names if labels[name].is_unique]
     used = [name for name in roles.names if re.fullmatch(r"|Unnamed: \d+", name)]
-    if not unique and roles.names and is_like(roles.names[0], "names"):
+    if not unique and roles.names and LIKE["names"].fullmatch(roles.names[0]):
         if not labels[roles.names[0]].str.fullmatch(r"\d*").all():
             unique = roles.names  # refused with all names that are there twice
     if not unique:
@@ -302,7 +305,7 @@ def as_obs(labels: pd.DataFrame, choices: TableChoices) -> pd.DataFrame:
             commas = known.str.fullmatch(WITH_COMMA)
             if commas.any() and known[~commas].str.fullmatch(r"[-+]?\d+").all():
                 present = present.str.replace(",", ".")
-            is_numeric = all(is_number(text) for text in present.dropna().unique())
+            is_numeric = all(NUMBER.fullmatch(text) for text in present.dropna().unique())
         else:
             is_numeric = name not in choices.texts and known.str.fullmatch(PLAIN).all()
         columns[name] = present.astype(float) if is_numeric else present

@@ -26,7 +26,7 @@ OPENERS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
 MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 LATIN = "cp1252"  #: latin-1, and what Windows writes in its place
 MOST_LINES, MOST_CHARACTERS = 200, 2**21  #: of the head, from which the columns are told
-FIELDS = 2**20  #: fields that are read at once where that is more than a block of rows
+FIELDS = 2**23  #: fields that are read at once where that is more than a block of rows
 EXPECTED = "expected a table with one row per cell"
 NUMBER = re.compile(r"\s*[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?\s*")
 WITH_POINT = re.compile(r"[-+]?\d*\.\d+([eE][-+]?\d+)?")
@@ -117,12 +117,15 @@ def open_table(path: Path, separator: str | None, notes: list[str]) -> TextTable
         columns[0] = columns[0].lstrip("# ")
     rows = list(csv.reader(_doubled(head) if escaped else head, **dialect))
     rows = [row[: len(columns)] for row in rows[1:] if len(row) == shape.width and any(row)]
+    decimal = _decimal_of(rows)
+    if decimal == ",":
+        notes.append(f"{path.name}: numbers were read with a decimal comma.")
     return TextTable(
         path,
         encoding,
         dialect,
         escaped,
-        _decimal_of(rows),
+        decimal,
         shape.start,
         columns,
         pd.DataFrame(rows, columns=columns, dtype=str),
@@ -203,12 +206,7 @@ def _ends_with_header(above: list[str], first: str, dialect: dict) -> bool:
     header, row = csv.reader([above[-1], first], **dialect)
     if len(header) < 2 or len(row) - len(header) not in (0, 1):
         return False
-    return above[-1][1] != " " or any(is_number(field) for field in row[1:])
-
-
-def is_number(text: str) -> bool:
-    """Whether a text is one number, with a decimal point if any."""
-    return bool(NUMBER.fullmatch(text))
+    return above[-1][1] != " " or any(NUMBER.fullmatch(field) for field in row[1:])
 
 
 # ---------------------------------------------------------------------------- lines and fields

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from scimf.data import text_table
 from scimf.data.formats import read_cells
 from scimf.data.own_file import OwnFile
 from scimf.data.tables import TableChoices
@@ -114,6 +115,7 @@ def test_tables_of_r(how, tmp_path):
     adata.obs["cell_type"] = adata.obs["cell_type"].astype(str).str.replace("_", " ")
     assert_same(adata, cells, genes)
     assert adata.uns["scimf"]["form"] == "counts"
+    assert ("decimal comma" in notes_of(adata)) == (how.get("dec") == ",")
 
 
 @pytest.mark.parametrize("how", R_WRITES.values(), ids=R_WRITES)
@@ -337,11 +339,12 @@ def test_columns_that_are_alike(genes, x, tmp_path):
     assert_same(own(written(tmp_path, frame(genes=genes, x=x).to_csv())), genes=genes, x=x)
 
 
-def test_many_cells_are_read_in_blocks(tmp_path):
+def test_many_cells_are_read_in_blocks(tmp_path, monkeypatch):
     """The last rows are names, labels and numbers as the first ones are."""
-    x = np.random.default_rng(0).poisson(1.0, (3000, 400))
-    names = [f"{i:05}" for i in range(3000)]
-    table = pd.DataFrame(x, index=names).add_prefix("g").assign(day=[0, 1] * 1500, kind="a")
+    monkeypatch.setattr(text_table, "FIELDS", 1)
+    x = np.random.default_rng(0).poisson(1.0, (600, 20))
+    names = [f"{i:05}" for i in range(600)]
+    table = pd.DataFrame(x, index=names).add_prefix("g").assign(day=[0, 1] * 300, kind="a")
     table.loc[names[-1], "kind"] = "01"
     path = written(tmp_path, table.to_csv())
     adata = own(path)
@@ -350,7 +353,7 @@ def test_many_cells_are_read_in_blocks(tmp_path):
     assert adata.obs["cell_type"].iloc[-1] == "01"
     table = table.astype(object)
     table.loc[names[-1], "g7"] = "x"
-    with pytest.raises(ValueError, match="column 'g7', row '02999' holds 'x'"):
+    with pytest.raises(ValueError, match="column 'g7', row '00599' holds 'x'"):
         own(written(tmp_path, table.to_csv()))
 
 
@@ -402,7 +405,11 @@ REFUSED = {
     "thousands": (changed(2, 1, "1,234"), "column 'NA', row 'AAA2-1' holds '1,234'"),
     "thousands only": (
         frame(x=COUNTS).assign(Actb="1,234").to_csv(sep=";"),
-        "column 'Actb' holds '1,234', which has two readings",
+        "column 'Actb' holds '1,234', expected numbers like 1234.5",
+    ),
+    "a point beside decimal commas": (
+        frame(x=COUNTS + 0.25).to_csv(sep=";", decimal=",").replace("3,25", "3.25", 1),
+        "column 'Actb' holds '1,25', expected numbers like 1234.5",
     ),
     "point and comma": (changed(2, 1, "0,5", sep=";"), "row 'AAA2-1' holds '0,5'"),
     "the same gene twice": ("c,g,g,day\na,1,2,3\n", r"duplicate columns, such as \['g'\]"),
