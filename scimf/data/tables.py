@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from scimf.data.blocks import BLOCK, DataFile
-from scimf.data.text_table import EXPECTED, NUMBER, WITH_COMMA, TextTable, open_table
+from scimf.data.text_table import EXPECTED, NUMBER, WITH_COMMA, WITH_POINT, TextTable, open_table
 
 LABELS = ("cell_type", "population", "batch")  #: columns that are texts, whatever they hold
 MISSING = ("", "NA", "N/A", "#N/A", "NaN", "nan", "<NA>")  #: how a label that is missing is written
@@ -139,7 +139,7 @@ def _roles_of(
         genes = [name for name in columns if name not in never]
         undecided = texts - known - taken - set(names)
         unknown = [name for name in plain if name in undecided]
-        _require_plain_numbers(head[unknown], path)
+        _require_plain_numbers(head[unknown], decimal, path)
     if not genes:
         found = f"no column of numbers besides {columns[:5]}"
         raise ValueError(f"{path}: {found}, expected one per gene or PC (genes=..., GENES=)")
@@ -198,11 +198,12 @@ def _matching(part: str, columns: list[str], plain: list[str]) -> list[str]:
     return [name for name in plain if re.fullmatch(pattern, name)]
 
 
-def _require_plain_numbers(texts: pd.DataFrame, path: Path) -> None:
+def _require_plain_numbers(texts: pd.DataFrame, decimal: str, path: Path) -> None:
     """Refuse what may be numbers with other signs than the rest has."""
+    other = WITH_COMMA if decimal == "." else WITH_POINT
     for name, column in texts.items():
         for value in column:
-            if GROUPED.fullmatch(value) or WITH_COMMA.fullmatch(value):
+            if GROUPED.fullmatch(value) or other.fullmatch(value):
                 found = f"column {name!r} holds {value!r}, expected numbers like 1234.5 or, in "
                 found += f"all columns, like 1234,5 (a label? labels=..., LABELS={name})"
                 raise ValueError(f"{path}: {found}")

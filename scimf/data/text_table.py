@@ -115,6 +115,7 @@ def open_table(path: Path, separator: str | None, notes: list[str]) -> TextTable
         raise ValueError(f"{path}: 1 columns, {EXPECTED} (or another separator: sep=..., SEP=)")
     if is_commented:
         columns[0] = columns[0].lstrip("# ")
+        notes.append(f"{path.name}: the header is a comment, read without its '#'.")
     rows = list(csv.reader(_doubled(head) if escaped else head, **dialect))
     rows = [row[: len(columns)] for row in rows[1:] if len(row) == shape.width and any(row)]
     decimal = _decimal_of(rows)
@@ -319,8 +320,8 @@ def _fitting(lines: list[str]) -> dict[str, tuple[int, int]]:
 
 
 def _decimal_of(rows: list[list[str]]) -> str:
-    """Tell decimal commas from those of lists and thousands: a point nowhere, and some like 0,5."""
-    fields = {field for row in rows for field in row[1:]}  # names such as 1.1 are no numbers
-    points = any(WITH_POINT.fullmatch(field) for field in fields)
-    commas = any(WITH_COMMA.fullmatch(field) for field in fields)
-    return "," if commas and not points else "."
+    """Take the sign in which more columns are written; those that differ are asked for later."""
+    columns = [set(column) for column in zip(*rows, strict=True)][1:]  # the first may be wells: 1.1
+    points = sum(any(map(WITH_POINT.fullmatch, column)) for column in columns)
+    commas = sum(any(map(WITH_COMMA.fullmatch, column)) for column in columns)
+    return "," if commas > points else "."
