@@ -1,7 +1,9 @@
 """A file of data: read sparse where it may be large, refused in one way where it is not right."""
 
+import lzma
 import re
 import warnings
+import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,7 +20,7 @@ from scipy.io import mmread
 BLOCK = 256  #: rows made dense at once
 TEXTS = {"sep": "\t", "dtype": str, "keep_default_na": False}  #: how a table of texts is read
 #: What parsers raise on a file that is damaged or something else.
-DAMAGED = (OSError, EOFError, zlib.error)
+DAMAGED = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile)
 UNREADABLE = (*DAMAGED, LookupError, ValueError, TypeError, AttributeError, OverflowError)
 #: What is wrong with a file, by what stands in the error that its parser raises.
 PROBLEMS = {

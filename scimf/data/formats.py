@@ -4,36 +4,21 @@ Nothing is ever unpickled. Whatever cannot be read ends in one ``ValueError`` th
 """
 
 import re
+import tomllib
 from pathlib import Path
 
 import anndata as ad
 import pandas as pd
 
 from scimf.data.blocks import DataFile
+from scimf.data.join import join_cells
 from scimf.data.matrix_folder import find_matrix, read_matrix
 from scimf.data.other_tools import GENE_NAMES, read_store
-from scimf.data.tables import AS_FOUND, SEPARATORS, TableChoices, join_cells, read_table
+from scimf.data.tables import AS_FOUND, TableChoices, read_table
+from scimf.data.text_table import SUFFIXES
 
 HDF5 = (".h5ad", ".loom", ".h5", ".h5mu", ".hdf5", ".h5seurat")
-KNOWN = (".h5ad", ".zarr", ".loom", ".h5", ".h5mu", ".mtx", *SEPARATORS)
-#: Files that are not read, and what to do with them instead.
-INSTEAD = {
-    (".rds", ".rdata", ".rda", ".robj"): "holds objects of R; there, write an .h5ad file with "
-    "zellkonverter::writeH5AD (a Seurat object first becomes as.SingleCellExperiment(object))",
-    (".xlsx", ".xls", ".ods"): "is a spreadsheet; save its sheet as .csv",
-    (".parquet", ".feather", ".arrow"): "is a table of another format; write a .csv file with "
-    "pandas (read_parquet or read_feather, then to_csv)",
-    (".npz", ".npy", ".mat"): "holds arrays without names; put them into an AnnData with obs and "
-    "var and write an .h5ad file",
-    (".pkl", ".pickle", ".joblib", ".pt"): "may run any program when it is opened, so it is not; "
-    "write an .h5ad file where it was made",
-    (".tar", ".tgz", ".zip", ".7z", ".rar", ".bz2", ".xz"): "is packed; unpack it and name the "
-    "file or folder in it",
-    (".fastq", ".fq", ".bam", ".sam", ".cram", ".sra"): "holds reads, not counts; count them "
-    "first, with Cell Ranger, STARsolo or kb",
-    (".cloupe", ".vloupe"): "is for the Loupe browser; take filtered_feature_bc_matrix.h5 of the "
-    "same run",
-}
+KNOWN = (".h5ad", ".zarr", ".loom", ".h5", ".h5mu", ".mtx", *SUFFIXES)
 
 
 def read_cells(
@@ -74,8 +59,14 @@ def read_cells(
     if adata.raw is not None:
         adata.raw.var.index = _with_names(adata.raw.var, "raw.var", notes).index
     if cells is not None:
-        join_cells(adata, path, cells)
+        adata = join_cells(adata, path, cells, choices, notes)
     return adata, notes
+
+
+def _instead() -> list[dict]:
+    """Files that are not read, and what to do with them."""
+    with open(Path(__file__).with_name("instead.toml"), "rb") as file:
+        return tomllib.load(file)["instead"]
 
 
 def _copied(given: ad.AnnData) -> ad.AnnData:
@@ -93,10 +84,10 @@ def _read(path: Path, choices: TableChoices, notes: list[str]) -> ad.AnnData:
     name = path.name.lower().removesuffix(".gz")
     if name.endswith(".mtx"):
         return read_matrix(path, notes)
-    is_table = re.sub(r"\.(bz2|xz|zip)$", "", name).endswith(tuple(SEPARATORS))
-    for suffixes, instead in INSTEAD.items():
-        if name.endswith(suffixes) and not is_table:
-            raise ValueError(f"{path}: {instead}")
+    is_table = re.sub(r"\.(bz2|xz|zip)$", "", name).endswith(tuple(SUFFIXES))
+    for entry in _instead():
+        if name.endswith(tuple(entry["endings"])) and not is_table:
+            raise ValueError(f"{path}: {entry['says']}")
     with DataFile(path).reading():
         if path.is_dir() or name.endswith(HDF5):
             return read_store(path, notes)

@@ -1,6 +1,6 @@
 """Your own file: everything is checked, and put into words, before anything is computed."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +32,9 @@ class OwnFile:
     population: str | None = None  #: likewise
     batch: str | None = None  #: likewise
     cells: Path | None = None  #: a table of cells to be joined to ``obs``
+    genes: str | Sequence[str] | None = None  #: see ``TableChoices``
+    labels: str | Sequence[str] | None = None  #: likewise
+    sep: str | None = None  #: likewise
     bins: str | float | None = None  #: of a continuous time: a width in its unit, or "4 equal"
     drop: str | Iterable | None = None  #: labels that are no time: a list, or with commas between
     form: str | None = None  #: one of :data:`scimf.data.values.FORMS`; by default it is recognised
@@ -50,8 +53,8 @@ class OwnFile:
             "population": self.population,
             "batch": self.batch,
         }
-        named = [key for key in (self.time, *columns.values()) if key is not None]
-        choices = TableChoices(tuple(named))
+        keys = tuple(key for key in columns.values() if key is not None)
+        choices = TableChoices(self.time, keys, self.genes, self.labels, self.sep)
         adata, notes = read_cells(self.path, choices=choices, cells=self.cells, given=self.given)
         before = adata.uns.get("scimf", {})  # what a file that scimf wrote says of itself
         before = dict(before) if isinstance(before, Mapping) else {}
