@@ -31,6 +31,7 @@ class OwnFile:
     population: str | None = None  #: likewise
     batch: str | None = None  #: likewise
     cells: Path | None = None  #: a table of cells to be joined to ``obs``
+    layer: str | None = None  #: "X", "raw", or a key of ``layers`` or ``obsm``
     form: str | None = None  #: one of :data:`scimf.data.values.FORMS`; by default it is recognised
 
     def load(self) -> ad.AnnData:
@@ -56,7 +57,8 @@ class OwnFile:
         labels = {}
         for kind, key in columns.items():
             labels[kind] = _read_labels(adata.obs, key, kind, self.path, notes)
-        adata, form, detected = choose_values(adata, self.path, self.form, before.get("form"))
+        decided = {"layer": self.layer, "form": self.form, "recorded": before.get("form")}
+        adata, form, detected = choose_values(adata, self.path, notes, **decided)
         if form == "pcs" and not before:
             notes.append(OPTIMISTIC)
         if unit is None:
