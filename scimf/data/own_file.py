@@ -1,6 +1,5 @@
 """Your own file: everything is checked, and put into words, before anything is computed."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pandas as pd
 from scimf.core.files import sha256_of
 from scimf.data.blocks import DataFile
 from scimf.data.formats import read_cells
+from scimf.data.own_columns import record_of, set_aside, set_coordinates_aside
 from scimf.data.tables import TableChoices
 from scimf.data.times import column_of, read_times
 from scimf.data.values import choose_values
@@ -50,8 +50,7 @@ class OwnFile:
         named = [key for key in (self.time, *columns.values()) if key is not None]
         choices = TableChoices(tuple(named))
         adata, notes = read_cells(self.path, choices=choices, cells=self.cells)
-        before = adata.uns.get("scimf", {})  # what a file that scimf wrote says of itself
-        before = dict(before) if isinstance(before, Mapping) else {}
+        before = record_of(adata, notes)
         _require_cells(adata, self.path)
         times, unit = read_times(adata.obs, self.time, self.path, notes)
         labels = {}
@@ -59,11 +58,14 @@ class OwnFile:
             labels[kind] = _read_labels(adata.obs, key, kind, self.path, notes)
         decided = {"layer": self.layer, "form": self.form, "recorded": before.get("form")}
         adata, form, detected = choose_values(adata, self.path, notes, **decided)
-        if form == "pcs" and not before:
-            notes.append(OPTIMISTIC)
+        if not before:
+            notes += set_coordinates_aside(adata)
+            if form == "pcs":
+                notes.append(OPTIMISTIC)
         if unit is None:
             unit = str(before.get("time_unit", "a.u.")) if self.time == "time" else "a.u."
-        adata.obs["time"] = times
+        labels["time"] = pd.Series(times, index=adata.obs_names)
+        notes += set_aside(adata, {"time": self.time, **columns}, labels, recorded=bool(before))
         for kind, values in labels.items():
             if values is not None:
                 adata.obs[kind] = values

@@ -279,11 +279,14 @@ def _last_resort(values: Values, form: str | None, adata: ad.AnnData) -> tuple[s
         return form, f"{form}, as declared"
     if values.not_finite:
         raise ValueError(f"X holds {found}, expected finite numbers")
-    others = f"choose values with layer= (LAYER=) out of {_names(adata)}"
+    others = ""
+    if len(names := _names(adata)) > 1:
+        others = f"choose one of {names[:8]} with layer= (LAYER=), or "
     if form is not None:
-        raise ValueError(f"X was declared as {form} but holds {against}; {others}")
-    forms = "declare form= (FORM=) 'counts', 'lognorm', 'pcs' or 'state'"
-    raise ValueError(f"X holds {found}, so one cannot tell what it is: {others}, or {forms}")
+        raise ValueError(f"X was declared as {form} but holds {against}; {others}declare another")
+    forms = FORMS[2:] if values.low < 0 else FORMS
+    what = f"X holds {found}, so one cannot tell what it is"
+    raise ValueError(f"{what}: {others}declare form= (FORM=), one of {forms}")
 
 
 def _elsewhere(adata: ad.AnnData, wanted: str) -> list[str]:

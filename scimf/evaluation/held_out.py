@@ -21,7 +21,7 @@ from scipy.spatial.distance import pdist
 
 from scimf.core.config import Config
 from scimf.core.parallel import side_by_side
-from scimf.dynamics.snapshots import Snapshots
+from scimf.dynamics.snapshots import Snapshots, cell_types
 from scimf.evaluation import distances
 from scimf.evaluation.baselines import BASELINES, Cloud, resample
 from scimf.evaluation.predictions import Clouds, Key, Name, predicted_clouds
@@ -146,7 +146,7 @@ def _types(adata: "AnnData", truth: Snapshots) -> dict[Key, np.ndarray]:
     """Types of the cells of each held-out snapshot; empty where there are not several types."""
     if "cell_type" not in adata.obs or adata.obs["cell_type"].nunique() < 2:
         return {}
-    type_of = dict(zip(adata.obs_names, adata.obs["cell_type"].astype(str), strict=True))
+    type_of = dict(zip(adata.obs_names, cell_types(adata), strict=True))
     types = {}
     for key, names in truth.names.items():
         types[key] = np.array([type_of[name] for name in names])
