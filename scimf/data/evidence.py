@@ -1,12 +1,17 @@
 """A matrix of a file, and what can be seen in its values, whatever it is called."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from scipy import sparse
+
+if TYPE_CHECKING:
+    from anndata import AnnData
 
 MAX_PC_COLUMNS = 200  #: more columns than this with negative values look like scaled genes
 MAX_LOGNORM = 50  #: log1p of any library size stays far below; larger values were never logged
@@ -20,6 +25,12 @@ COORDINATES = re.compile(
     r"|z|harmony|scvi|factor|program|embedding|x)[ _.-]?\d+",
     re.IGNORECASE,
 )
+
+
+def recorded_form(adata: "AnnData") -> str | None:
+    """Return what ``uns["scimf"]`` says of the values; ``None`` if it says nothing."""
+    about = adata.uns.get("scimf")
+    return about.get("form") if isinstance(about, Mapping) else None
 
 
 @dataclass(frozen=True)

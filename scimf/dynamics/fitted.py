@@ -120,7 +120,7 @@ class FittedSDE:
         names = known if populations is None else [str(p) for p in populations]
         if unknown := sorted(set(names) - set(known)):
             raise ValueError(f"populations: unknown {unknown}, known {known}")
-        times = list(times)
+        times = self._real_times(times)
         generator = torch.Generator(self.device).manual_seed(seed)
         rng = np.random.default_rng(seed)
         blocks: list[np.ndarray] = []
@@ -131,7 +131,7 @@ class FittedSDE:
                 if not before:
                     first = self.starts.times(p)[0]
                     reason = f"population {p!r} has no earlier snapshot (first: {first})"
-                    raise ValueError(f"time {time}: {reason}")
+                    raise ValueError(f"time {time:g}: {reason}")
                 origin = before[-1] if start == "previous" else before[0]
                 size = min(len(self.starts.cells[p, origin]), max_context)
                 wanted = size if n is None else n
@@ -141,6 +141,16 @@ class FittedSDE:
                 for i in np.concatenate(chosen)[:wanted]:
                     labels.append((float(time), p, origin, self.starts.names[p, origin][i]))
         return self.package(np.concatenate(blocks), labels)
+
+    def _real_times(self, times: Iterable[float]) -> list[float]:
+        """Return times as numbers, or say which there are."""
+        times = [times] if isinstance(times, str) else list(times)
+        try:
+            return [float(time) for time in times]
+        except (TypeError, ValueError) as error:
+            observed = sorted({time for _, time in self.starts.cells})
+            expected = f"expected numbers; cells were seen at {observed}"
+            raise ValueError(f"times: {times} cannot be read, {expected}") from error
 
     def _simulate(
         self,
