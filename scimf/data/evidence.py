@@ -114,7 +114,7 @@ class Values:
     @cached_property
     def logged(self) -> str:
         """How one sees that these are logarithms of such values; empty otherwise."""
-        if self.low < 0 or self.high > MAX_LOGNORM or self.mostly_whole:
+        if self.low < 0 or self.high > MAX_LOGNORM or self.mostly_whole or self.multiplied:
             return ""
         for name, factor in LOGARITHMS.items():
             if seen := _multiplied(np.expm1(self.dense * factor)):
@@ -178,6 +178,6 @@ def _multiplied(x: np.ndarray) -> str:
         return "the values of a cell are whole multiples of its smallest"
     total = x.sum(1)
     total = total[total > 0]
-    if len(total) >= 5 and x.shape[1] >= 10 and total.std() < 0.005 * total.mean():
+    if len(total) >= 5 and x.shape[1] >= 10 and total.std() < 1e-3 * total.mean():
         return f"every cell sums to {total.mean():.4g}"
     return ""

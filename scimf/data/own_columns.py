@@ -47,7 +47,7 @@ def set_aside(
             reasons[kind] = f"the {kind} of each cell is read from obs[{key!r}]"
     if keys["population"] is None and labels["population"] is not None and not recorded:
         for kind in ("time", "cell_type"):
-            others = [labels[kind]] + [obs[kind]] * (kind in obs)
+            others = (labels[kind], obs.get(kind))
             if any(_repeats(labels["population"], other) for other in others):
                 reasons["population"] = (
                     f"it repeats the {kind} (population_key='population' takes it all the same)"

@@ -154,7 +154,7 @@ def _with_form(where: str, cells: "AnnData", space: "Space") -> "AnnData":
             told = told[:, list(space.inputs)].copy()
             counts = told.X.expm1() if sparse.issparse(told.X) else np.expm1(told.X)
             total = np.asarray(counts.sum(axis=1))
-            if total.std() < 0.005 * total.mean():
+            if total.std() < 1e-3 * total.mean():
                 told.X = counts
                 told.uns["scimf"] = {"form": "counts"}
     return told

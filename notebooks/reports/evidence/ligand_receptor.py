@@ -74,7 +74,7 @@ def load_pairs(name: str = "cellphonedb", genes: Iterable[str] = ()) -> pd.DataF
     symbols = "_".join([*table["0"], *table["1"]]).split("_")
     if genes and not any(symbol in known or symbol.lower() in known for symbol in symbols):
         raise ValueError(
-            f"{name}: nothing matched: no symbol of its pairs, such as {symbols[0]!r}, is among the "
+            f"{name}: nothing matched: none of its symbols, such as {symbols[0]!r}, is among the "
             f"{len(genes)} genes, such as {genes[0]!r}; expected gene symbols as names of genes"
         )
     found = []
