@@ -161,8 +161,8 @@ def _floats(x, where: str) -> np.ndarray | sparse.csr_matrix:
     if x.dtype in (np.float32, np.float64):
         return x
     numbers = x.data if sparse.issparse(x) else x
-    large = numbers.size and x.dtype.kind != "b" and max(numbers.max(), -int(numbers.min())) > EXACT
-    return x.astype(np.float64 if large else np.float32)
+    largest = max(float(numbers.max(initial=0)), -float(numbers.min(initial=0)))
+    return x.astype(np.float64 if largest > EXACT else np.float32)
 
 
 def _multiplied(x: np.ndarray) -> str:

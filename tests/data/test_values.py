@@ -20,9 +20,10 @@ def rng():
 
 
 def counts(genes=40, depth=2.0):
-    """Cells of unequal depth."""
+    """Cells of two types and of unequal depth."""
     depths = depth * rng().lognormal(sigma=0.3, size=(N, 1))
-    return rng().poisson(depths * rng().gamma(1.0, size=genes)).astype(np.float32)
+    rates = rng().gamma(1.0, size=(2, genes))[np.arange(N) % 2]
+    return rng().poisson(depths * rates).astype(np.float32)
 
 
 def normalised(genes=40, target=1e4, **options):
@@ -104,6 +105,7 @@ X_ALONE = {  # what X holds: form, words of why, words of doubt
     "log10": (logged(log=log10), "lognorm", "log10(1 + x)", ""),
     "log1p of counts": (np.log1p(counts()), "lognorm", "whole multiples", ""),
     "imputed": (smooth(), "lognorm", "fractions", "nothing else shows it"),
+    "lognorm, deep, some genes": (logged(depth=5000.0)[:, ::2], "lognorm", "fractions", "else"),
     "PCs": (pcs(), "pcs", "vary less and less", ""),
     "two PCs": (pcs(2) * [3, 1], "pcs", "vary less", ""),
 }
@@ -210,7 +212,7 @@ ELSEWHERE = {  # a file: what is taken, and its form
     "scaled, X_pca": (made(scaled(), pca=True), "obsm['X_pca']", "pcs"),
     "zeros, X_pca": (made(0 * X, pca=True), "obsm['X_pca']", "pcs"),
     "zeros, counts": (made(0 * X, pca=True, counts=X), "layers['counts']", "counts"),
-    "not finite": (made(scaled() / 0, counts=X), "layers['counts']", "counts"),
+    "not finite": (made(scaled() + np.inf, counts=X), "layers['counts']", "counts"),
     "not logged": (made(normalised(), counts=X), "layers['counts']", "counts"),
     "imputed": (made(smooth(), counts=X), "layers['counts']", "counts"),
     "velocyto": (made(scaled(), counts=X, spliced=X // 2, unspliced=X - X // 2),
