@@ -14,7 +14,7 @@ AMOUNTS = {"density": ("population",), "mass": ("population", "time")}
 def record_of(adata: ad.AnnData, notes: list[str]) -> dict:
     """Return what a file that this package wrote says of itself; empty for any other file."""
     record = adata.uns.get("scimf")
-    if isinstance(record, Mapping) and isinstance(record.get("name"), str):
+    if isinstance(record, Mapping) and {"name", "form"} & set(record):
         return dict(record)
     if record is not None:
         notes.append("uns['scimf'] of the file is no record of this package and was replaced.")
