@@ -213,7 +213,7 @@ def _as_declared(values: Values, form: str | None) -> tuple[str, str]:
     """Form of values that were chosen, and why; refused if that cannot be told or is wrong."""
     if form is None:
         form, found = _recognised(values)
-        if not form and values.where.startswith("obsm['X_") and not values.not_finite:
+        if values.where.startswith("obsm['X_") and not values.not_finite and not values.whole:
             return "pcs", "ready-made PCs, as coordinates lie there"
         if not form:
             raise ValueError(
@@ -294,9 +294,8 @@ def _elsewhere(adata: ad.AnnData, wanted: str) -> list[str]:
     if wanted not in ("counts", "lognorm"):
         return []
     found: dict[str, Values] = {}
-    for name in dict.fromkeys(_names(adata)):
-        if name == "X" or name in adata.obsm:
-            continue
+    first = [] if adata.raw is None else ["raw"]
+    for name in dict.fromkeys([*first, *adata.layers]):
         values = _named(adata, name).sampled()
         same = any(_holds(other, values) for other in found.values())
         if not same and _recognised(values)[0] == wanted:

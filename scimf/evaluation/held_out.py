@@ -88,8 +88,9 @@ def evaluate(
     adata, split
         The data with ``obsm["X_scimf"]``, and what was held out: baselines may use all the rest.
     space
-        Encodes samples that have genes but no ``obsm["X_scimf"]`` (as for training cells: counts
-        or log-normalised, like the data), and adds metrics in gene space where it knows genes.
+        Encodes samples that have genes but no ``obsm["X_scimf"]`` (counts, or log-normalised: their
+        values or ``uns["scimf"]["form"]`` tell), and adds metrics in gene space where it knows
+        genes.
     scoring
         How many cells are compared how often, and by which metrics.
     baselines
