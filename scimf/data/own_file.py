@@ -1,6 +1,6 @@
 """Your own file: everything is checked, and put into words, before anything is computed."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import pandas as pd
 from scimf.core.files import sha256_of
 from scimf.data.blocks import DataFile
 from scimf.data.formats import read_cells
+from scimf.data.own_columns import record_of, set_aside, set_coordinates_aside
 from scimf.data.tables import TableChoices
 from scimf.data.times import cells_with_a_time, column_of, read_times
 from scimf.data.values import choose_values
@@ -32,6 +33,7 @@ class OwnFile:
     population: str | None = None  #: likewise
     batch: str | None = None  #: likewise
     cells: Path | None = None  #: a table of cells to be joined to ``obs``
+    layer: str | None = None  #: "X", "raw", or a key of ``layers`` or ``obsm``
     genes: str | Sequence[str] | None = None  #: see ``TableChoices``
     labels: str | Sequence[str] | None = None  #: likewise
     sep: str | None = None  #: likewise
@@ -56,8 +58,7 @@ class OwnFile:
         keys = tuple(key for key in columns.values() if key is not None)
         choices = TableChoices(self.time, keys, self.genes, self.labels, self.sep)
         adata, notes = read_cells(self.path, choices=choices, cells=self.cells, given=self.given)
-        before = adata.uns.get("scimf", {})  # what a file that scimf wrote says of itself
-        before = dict(before) if isinstance(before, Mapping) else {}
+        before = record_of(adata, notes)
         _require_cells(adata, self.path)
         if self.drop is not None:
             kept = cells_with_a_time(adata.obs, self.time, self.path, self.drop, notes)
@@ -66,12 +67,16 @@ class OwnFile:
         labels = {}
         for kind, key in columns.items():
             labels[kind] = _read_labels(adata.obs, key, kind, self.path, notes)
-        adata, form, detected = choose_values(adata, self.path, self.form, before.get("form"))
-        if form == "pcs" and not before:
-            notes.append(OPTIMISTIC)
+        decided = {"layer": self.layer, "form": self.form, "recorded": before.get("form")}
+        adata, form, detected = choose_values(adata, self.path, notes, **decided)
+        if not before:
+            notes += set_coordinates_aside(adata)
+            if form == "pcs":
+                notes.append(OPTIMISTIC)
         if unit is None:
             unit = str(before.get("time_unit", "a.u.")) if self.time == "time" else "a.u."
-        adata.obs["time"] = times
+        labels["time"] = pd.Series(times, index=adata.obs_names)
+        notes += set_aside(adata, {"time": self.time, **columns}, labels, recorded=bool(before))
         for kind, values in labels.items():
             if values is not None:
                 adata.obs[kind] = values

@@ -59,6 +59,8 @@ class FittedSDE:
         The way back to genes, where there is one.
     seed, history
         Of the training; the terms of the loss at every step.
+    time_unit
+        Of the data.
     """
 
     sde: InteractingSDE
@@ -69,6 +71,7 @@ class FittedSDE:
     space: "Space | None"
     seed: int
     history: dict[str, list[float]] = field(repr=False)
+    time_unit: str = "a.u."
 
     @property
     def device(self) -> torch.device:
@@ -128,7 +131,7 @@ class FittedSDE:
                 if not before:
                     first = self.starts.times(p)[0]
                     reason = f"population {p!r} has no earlier snapshot (first: {first})"
-                    raise ValueError(f"time {time}: {reason}")
+                    raise ValueError(f"time {time:g}: {reason}")
                 origin = before[-1] if start == "previous" else before[0]
                 size = min(len(self.starts.cells[p, origin]), max_context)
                 wanted = size if n is None else n
@@ -181,15 +184,18 @@ class FittedSDE:
         obs.index = [f"simulated{i}" for i in range(len(obs))]
         obs["population"] = obs["population"].astype("category")
         if self.space is None:
+            form = "state"
             x = cells
             names = [f"x{k + 1}" for k in range(cells.shape[1])]
         else:
+            form = "lognorm" if len(self.space.components) else self.space.form
             x = self.space.decode(cells)
             names = list(self.space.names)
         adata = ad.AnnData(np.asarray(x, np.float32), obs=obs, var=pd.DataFrame(index=names))
         adata.obsm[KEY] = cells.astype(np.float32)
         config = json.dumps(self.config.to_dict())
-        adata.uns["scimf"] = {"name": "simulated", "config": config, "seed": self.seed}
+        record = {"name": "simulated", "config": config, "seed": self.seed}
+        adata.uns["scimf"] = {**record, "form": form, "time_unit": self.time_unit}
         return adata
 
     @torch.no_grad()
@@ -252,6 +258,7 @@ class FittedSDE:
             "space": None if self.space is None else self.space.to_dict(),
             "seed": self.seed,
             "history": self.history,
+            "time_unit": self.time_unit,
         }
 
     @classmethod
@@ -275,6 +282,7 @@ class FittedSDE:
             space,
             values["seed"],
             values["history"],
+            values.get("time_unit", "a.u."),  # older files do not have it
         )
 
 
