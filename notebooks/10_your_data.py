@@ -55,8 +55,7 @@ time_key: str = "time"  # column with the time of each cell
 type_key: str = ""  # column with its type; empty: "cell_type" if there is one
 population_key: str = ""  # its population (culture, embryo, donor); empty: "population" if there
 batch_key: str = ""  # column with its batch; empty: "batch" if there is one
-form: str = ""  # "counts", "lognorm", "pcs" or "state"; empty: detected
-reading: dict = {}  # further options of scimf.load: layer, genes, labels, sep, bins, drop
+reading: dict = {}  # options of scimf.load: form, layer, genes, labels, sep, bins, drop
 held_out: list = []  # times nobody may see, numbers or labels; empty: the one in the middle
 n_pcs: int = 20  # principal components
 n_seeds: int = 3  # training seeds
@@ -91,10 +90,13 @@ run
 #
 # Cells as rows, with raw counts (best), log-normalised values, or coordinates such as PCs; and a
 # column that says when each cell was taken, as numbers or as text like `day 3`. Types, populations
-# and batches help if they are there. The example has all but populations: five cell types in one
-# culture, seen through 300 genes at six uneven days.
+# and batches help if they are there.
 
-# %%
+# %% [markdown] tags=["example"]
+# The example has all but populations: five cell types in one culture, seen through 300 genes at six
+# uneven days.
+
+# %% tags=["example"]
 days = (0.0, 0.5, 1.0, 2.0, 3.0, 4.0)
 states = scimf.load("typed", seed=seed, n_populations=1, n_cells=300, times=days)
 full = counted(states, seed=seed, n_genes=300)
@@ -107,17 +109,18 @@ part = full[np.concatenate(rows)]
 obs = pd.DataFrame({"day": part.obs["time"].map("day {:g}".format), "kind": part.obs["cell_type"]})
 obs["lane"] = np.where(part.obs["time"] < 1, "lane 1", "lane 2")
 example = ad.AnnData(part.X, obs=obs, var=full.var[[]])  # nothing else: a file like any other
-aside = TemporaryDirectory()  # what is only an example is no result
-example.write_h5ad(Path(aside.name) / "example.h5ad")
+aside = TemporaryDirectory()
+folder = Path(aside.name)  # what is only an example is no result
+example.write_h5ad(folder / "example.h5ad")
 obs.sample(4, random_state=seed)
 
 # %%
 given = {"time_key": time_key, "type_key": type_key, "population_key": population_key}
-given |= {"batch_key": batch_key, "cells": cells, "form": form, **reading}
+given |= {"batch_key": batch_key, "cells": cells, **reading}
 path = Path(data).expanduser().absolute()
 if not data:
     given |= {"time_key": "day", "type_key": "kind", "batch_key": "lane"}
-    path = Path(aside.name) / "example.h5ad"
+    path = folder / "example.h5ad"
 adata = scimf.load(path, **{key: value for key, value in given.items() if value})
 times = np.unique(adata.obs["time"])
 middle = times[len(times) // 2 : -1][:1].tolist()  # with two times, none
@@ -354,10 +357,9 @@ double = example.copy()
 double.obs_names = ["same", "same", *double.obs_names[2:]]
 refused = {}
 for name, spoilt in {"lost": lost, "negative": negative, "double": double}.items():
-    file = Path(aside.name) / f"{name}.h5ad"
-    spoilt.write_h5ad(file)
+    spoilt.write_h5ad(folder / f"{name}.h5ad")
     try:
-        scimf.load(file, time_key="day")
+        scimf.load(folder / f"{name}.h5ad", time_key="day")
     except ValueError as error:
         refused[name] = str(error).split(": ", 1)[1]
 assert len(refused) == 3

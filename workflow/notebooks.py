@@ -233,6 +233,7 @@ def _parser() -> argparse.ArgumentParser:
             options.add_argument("name", help="a notebook, e.g. 03_train")
             options.add_argument("--set", dest="given", metavar="KEY=VALUE", **several)
             options.add_argument("--file", dest="files", metavar="KEY=PATH", **several)
+            options.add_argument("--own", action="store_true", help="somebody's own file")
         if command == "yours":
             options.add_argument("file", help="your file of cells, or folder")
             options.add_argument("given", nargs="*", metavar="KEY=VALUE", help="e.g. TIME_KEY=day")

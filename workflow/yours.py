@@ -12,7 +12,7 @@ from workflow.runs import Refused
 
 NOTEBOOK = "10_your_data"
 #: Options of :func:`scimf.load` that are one parameter of the notebook, ``reading``.
-READING = ("layer", "genes", "labels", "sep", "bins", "drop")
+READING = ("form", "layer", "genes", "labels", "sep", "bins", "drop")
 
 
 def existing(file: str) -> Path:

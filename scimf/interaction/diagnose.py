@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import anndata as ad
@@ -310,12 +311,13 @@ def _free_memory() -> float | None:
 
 def _try_output(adata: "AnnData", output: Path, n_pcs: int) -> tuple[int, list[Finding]]:
     """Write the data once, empty of results; return the size of the file, and doubts."""
-    trial = output.with_name(f"{output.stem}.trial{output.suffix}")
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
-        adata.write_h5ad(trial)
-        ad.read_h5ad(trial, backed="r").file.close()
-        size = trial.stat().st_size
+        with TemporaryDirectory(dir=output.parent) as beside:
+            trial = Path(beside) / output.name
+            adata.write_h5ad(trial)
+            ad.read_h5ad(trial, backed="r").file.close()
+            size = trial.stat().st_size
     except Exception as error:
         reason = "; ".join([str(error), *getattr(error, "__notes__", ())])
         problem = f"what was read cannot be written to {output.name} ({reason})"
@@ -323,8 +325,6 @@ def _try_output(adata: "AnnData", output: Path, n_pcs: int) -> tuple[int, list[F
         if isinstance(error, OSError):
             advice = "make room on the disk, or choose another one with SCIMF_BUILD"
         raise ValueError(f"{_name_of(adata)}: {problem}; {advice}") from error
-    finally:
-        trial.unlink(missing_ok=True)
     doubts = []
     if output.exists():
         doubts.append(("earlier results", f"{output.name} is there and will be replaced."))
