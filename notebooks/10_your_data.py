@@ -111,7 +111,6 @@ obs["lane"] = np.where(part.obs["time"] < 1, "lane 1", "lane 2")
 example = ad.AnnData(part.X, obs=obs, var=full.var[[]])  # nothing else: a file like any other
 aside = TemporaryDirectory()
 folder = Path(aside.name)  # what is only an example is no result
-example.write_h5ad(folder / "example.h5ad")
 obs.sample(4, random_state=seed)
 
 # %%
@@ -121,6 +120,7 @@ path = Path(data).expanduser().absolute()
 if not data:
     given |= {"time_key": "day", "type_key": "kind", "batch_key": "lane"}
     path = folder / "example.h5ad"
+    example.write_h5ad(path)
 adata = scimf.load(path, **{key: value for key, value in given.items() if value})
 times = np.unique(adata.obs["time"])
 middle = times[len(times) // 2 : -1][:1].tolist()  # with two times, none

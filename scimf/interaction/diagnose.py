@@ -273,15 +273,15 @@ def _require_scorable(adata: "AnnData", split: "Split") -> None:
     few = cells[cells < LEAST_HELD]
     if few.empty:
         return
-    *population, time = np.atleast_1d(np.array(few.index[0], dtype=object))
-    which = "".join([f"time {time:g}", *(f" of population {name!r}" for name in population)])
-    by_time = _cells_by_time(adata)
-    others = by_time.index[1:][by_time.iloc[1:] >= LEAST_HELD]
-    listed = ", ".join(f"{t:g}" for t in others if t not in split.held_times) or "more cells"
-    found = f"{few.iloc[0]} cells at held-out {which}, a score needs at least {LEAST_HELD}"
-    raise ValueError(
-        f"{_name_of(adata)}: obs['time'] has {found}; hold out one of {listed} instead"
-    )
+    first = few.rename("cells").reset_index().iloc[0]
+    which = f"{first['cells']:g} cells at held-out time {first['time']:g}"
+    if "population" in first:
+        which += f" of population {first['population']!r}"
+    later = _cells_by_time(adata).iloc[1:]
+    enough = ", ".join(f"{t:g}" for t in later.index[later >= LEAST_HELD]) or "none"
+    advice = f"hold out another time, of {enough}"
+    needs = f"a score needs at least {LEAST_HELD}"
+    raise ValueError(f"{_name_of(adata)}: obs['time'] has {which}, {needs}; {advice}")
 
 
 def _memory(adata: "AnnData", split: "Split", n_pcs: int, n_genes: int) -> list[Finding]:
@@ -319,7 +319,7 @@ def _try_output(adata: "AnnData", output: Path, n_pcs: int) -> tuple[int, list[F
             ad.read_h5ad(trial, backed="r").file.close()
             size = trial.stat().st_size
     except Exception as error:
-        reason = "; ".join([str(error), *getattr(error, "__notes__", ())])
+        reason = " ".join("; ".join([str(error), *getattr(error, "__notes__", ())]).split())
         problem = f"what was read cannot be written to {output.name} ({reason})"
         advice = "mend or remove it in the file"
         if isinstance(error, OSError):

@@ -116,7 +116,7 @@ def test_a_held_out_time_is_refused_exactly_if_it_cannot_be_scored(n):
     with pytest.raises(ValueError, match="3 held-out cells"):
         evaluate(adata.obsm["X_scimf"][50 : 50 + n], adata, split)
     assert "3 cells at held-out time 1" in refusal(adata, [1.0])
-    assert "hold out one of 2, 3 instead" in refusal(adata, [1.0])
+    assert "hold out another time, of 2, 3" in refusal(adata, [1.0])
 
 
 def test_cells_of_each_population_are_counted():

@@ -182,7 +182,7 @@ FAULTS = [
         "few",
         ["TIME_KEY=day", "HELD_OUT=2"],
         "mine.h5ad: obs['time'] has 3 cells at held-out time 2, a score needs at least 4; "
-        "hold out one of 1, 3 instead",
+        "hold out another time, of 1, 3",
     ),
     ("no such form", "good", ["TIME_KEY=day", "FORM=cuonts"], "form='cuonts', expected one of"),
     ("no such file", "gone", ["TIME_KEY=day"], "there is no such file"),
