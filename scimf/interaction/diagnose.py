@@ -277,9 +277,9 @@ def _require_scorable(adata: "AnnData", split: "Split") -> None:
     which = f"{first['cells']:g} cells at held-out time {first['time']:g}"
     if "population" in first:
         which += f" of population {first['population']!r}"
-    later = _cells_by_time(adata).iloc[1:]
-    enough = ", ".join(f"{t:g}" for t in later.index[later >= LEAST_HELD]) or "none"
-    advice = f"hold out another time, of {enough}"
+    fewest = adata.obs.groupby(keys, observed=True).size().groupby("time").min().iloc[1:]
+    enough = [f"{t:g}" for t in fewest.index[fewest >= LEAST_HELD]]
+    advice = f"hold out another time, of {', '.join(enough)}" if enough else "take more cells"
     needs = f"a score needs at least {LEAST_HELD}"
     raise ValueError(f"{_name_of(adata)}: obs['time'] has {which}, {needs}; {advice}")
 

@@ -123,7 +123,9 @@ def test_cells_of_each_population_are_counted():
     adata = stranger([50, 52, 50])
     adata.obs["population"] = "a"
     adata.obs.loc[adata.obs_names[[0, 1, 50, 51, 102, 103]], "population"] = "b"
-    assert "2 cells at held-out time 1 of population 'b'" in refusal(adata, [1.0])
+    said = refusal(adata, [1.0])
+    assert "2 cells at held-out time 1 of population 'b'" in said
+    assert said.endswith("; take more cells")
 
 
 def test_the_output_is_tried_and_what_is_there_stays(tmp_path):
