@@ -64,9 +64,10 @@ def values_of(given: Iterable[str]) -> tuple[list[str], list[str]]:
 
 def _number_or_text(text: str) -> float | str:
     try:
-        return float(text)
+        number = float(text)
     except ValueError:
         return text.strip()
+    return int(number) if number.is_integer() else number
 
 
 def folder_of(file: Path) -> Path:

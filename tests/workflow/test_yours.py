@@ -33,13 +33,13 @@ NAME = yours.NOTEBOOK
     [
         ("TIME_KEY=my day", "time_key=my day"),
         ("form=counts", "reading={'form': 'counts'}"),
-        ("HELD_OUT=3, 4.5", "held_out=[3.0, 4.5]"),
+        ("HELD_OUT=3, 4.5", "held_out=[3, 4.5]"),
         ("HELD_OUT=E9.0", "held_out=['E9.0']"),
         ("HELD_OUT=day 2,day 3,", "held_out=['day 2', 'day 3']"),
-        ("HELD_OUT=-1", "held_out=[-1.0]"),
+        ("HELD_OUT=-1", "held_out=[-1]"),
         ("SEP=;", "reading={'sep': ';'}"),
         ("GENES=a,Gene*", "reading={'genes': 'a,Gene*'}"),
-        ("BINS=60", "reading={'bins': 60.0}"),
+        ("BINS=60", "reading={'bins': 60}"),
         ("BINS=4 equal", "reading={'bins': '4 equal'}"),
     ],
 )
@@ -176,7 +176,7 @@ def examined(root, folder, *options):
 
 #: What is wrong, with which file and options, and a part of the one sentence.
 FAULTS = [
-    ("no such time", "good", ["TIME_KEY=day", "HELD_OUT=9"], "9 is not in obs['time']"),
+    ("no such time", "good", ["TIME_KEY=day", "HELD_OUT=9"], "is not in obs['time'], which has"),
     (
         "three cells to score",
         "few",
