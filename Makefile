@@ -130,7 +130,7 @@ INTEROP_PYTHON ?= $(firstword $(foreach found,$(PYTHONS),$(shell \
 EXTRA = import tomllib; project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
 	print(*project["optional-dependencies"]["interop"], sep="\n")
 test-interop: $(STAMPS)/10_your_data
-	python="$(INTEROP_PYTHON)"; \
+	@python="$(INTEROP_PYTHON)"; \
 	env=$(BUILD)/interop/$$($$python -c 'import sys; print(*sys.version_info[:2], sep=".")'); \
 	if [ ! $$env/installed -nt pyproject.toml ]; then \
 		$$python -m venv --clear $$env; \
