@@ -365,10 +365,10 @@ doubts.style.hide(axis="index").set_uuid("doubts")
 #
 # **LIANA+** asks which types *could* talk: whether one expresses a ligand and another its receptor,
 # here within each time, for cells meet nobody else. That they do, or that it moves them, it does
-# not say. It needs types and log-normalised genes (leave the first two lines out if yours are). The
-# two pairs are made up, as the genes of the example are; with human genes leave `resource=pairs`
-# out, and with genes of the mouse write `resource_name="mouseconsensus"`: both tables come with
-# LIANA+.
+# not say. It needs types and log-normalised genes (if yours are already, leave out
+# `normalize_total` and `log1p`). The two pairs are made up, as the genes of the example are; with
+# human genes leave `resource=pairs` out, with genes of the mouse write
+# `resource_name="mouseconsensus"` instead: both tables come with LIANA+.
 #
 # ```python
 # import liana as li
