@@ -5,8 +5,6 @@ data set, ``load("my.h5ad", time_key="day")`` checks a file of your own first an
 it takes it for.
 """
 
-from dataclasses import fields
-from difflib import get_close_matches
 from pathlib import Path
 
 import anndata as ad
@@ -20,9 +18,9 @@ from scimf.data.registry import entries, fetch
 from scimf.simulate.systems import SYSTEMS
 
 IN_MEMORY = "AnnData in memory"  #: what errors and provenance call cells that have no file
+#: What is for your own file only: arguments of :func:`load`, and more options.
 KEYWORDS = ("time_key", "type_key", "population_key", "batch_key", "cells", "form")
-#: Fields of :class:`OwnFile` that are not passed on as they are.
-FIXED = ("path", "time", "cell_type", "population", "batch", "cells", "form", "given")
+OPTIONS = ("layer", "genes", "labels", "sep", "bins", "drop")
 
 
 def load(
@@ -42,7 +40,7 @@ def load(
     ----------
     name_or_path
         A name from ``scimf/data/registry.toml`` or ``scimf.simulate.systems.SYSTEMS``; the path of
-        an ``.h5ad``, ``.zarr``, ``.h5mu``, ``.loom``, 10x (``.h5`` or a folder), ``.mtx``, ``.csv``
+        an ``.h5ad``, ``.zarr``, ``.loom``, 10x (``.h5`` or a folder), ``.mtx``, ``.csv``
         or ``.tsv`` file; or an AnnData in memory, which is copied.
     time_key, type_key, population_key, batch_key
         Your own file only, as are the next two: columns of ``obs`` with the time, the cell type,
@@ -77,56 +75,28 @@ def load(
         For an unknown name or option, a damaged file, or a file of your own that cannot be used;
         names it.
     """
+    if not isinstance(name_or_path, str | Path | ad.AnnData):
+        kind = type(name_or_path).__name__
+        raise ValueError(f"expected a name, a path or an AnnData, got {kind}")
+    given = name_or_path if isinstance(name_or_path, ad.AnnData) else None
+    name = str(name_or_path) if given is None else IN_MEMORY
     columns = (time_key, type_key, population_key, batch_key)
-    about_file = {"cells": None if cells is None else Path(cells).expanduser(), "form": form}
-    if not isinstance(name_or_path, str | Path):
-        _require_anndata(name_or_path)
-        options = _checked(options, IN_MEMORY)
-        memory = OwnFile(Path(IN_MEMORY), *columns, **about_file, **options, given=name_or_path)
-        return memory.load()
-    name = str(name_or_path)
-    if name not in entries() and name not in SYSTEMS:
-        _require_path(name)
-        options = _checked(options, name)
-        return OwnFile(Path(name).expanduser(), *columns, **about_file, **options).load()
-    if (*columns, cells, form) != ("time", None, None, None, None, None):
-        raise ValueError(f"{name}: {', '.join(KEYWORDS)} are for files of your own only")
-    if name in SYSTEMS:
-        return SYSTEMS[name](**options)
-    return _load_registered(name, **options)
-
-
-def _require_anndata(given) -> None:
-    if isinstance(given, ad.AnnData):
-        return
-    kind = type(given).__name__
-    hint = "such as mdata['rna']" if hasattr(given, "mod") else "AnnData(x, obs=..., var=...)"
-    raise ValueError(f"expected a name, a path or an AnnData ({hint}), got {kind}")
-
-
-def _checked(options: dict, name: str) -> dict:
-    """Refuse options that :class:`OwnFile` does not have; suggest the one that was meant."""
-    known = [field.name for field in fields(OwnFile) if field.name not in FIXED]
-    for option in options:
-        if option not in known:
-            close = get_close_matches(option, [*known, *KEYWORDS], n=1)
-            meant = f"did you mean {close[0]}=?" if close else f"there are {[*KEYWORDS, *known]}"
-            raise ValueError(f"{name}: unknown option {option!r} for a file of your own; {meant}")
-    return options
-
-
-def _require_path(name: str) -> None:
-    """Refuse what is neither a name nor looks like a path: the reader has sentences for those."""
+    if name in entries() or name in SYSTEMS:
+        if (*columns, cells, form) != ("time", None, None, None, None, None):
+            raise ValueError(f"{name}: {', '.join(KEYWORDS)} are for files of your own only")
+        if name in SYSTEMS:
+            return SYSTEMS[name](**options)
+        return _load_registered(name, **options)
     path = Path(name).expanduser()
-    if path.suffix or len(path.parts) > 1 or path.exists():
-        return
-    known = [*READERS, *SYSTEMS]
-    close = get_close_matches(name, known, n=1)
-    meant = f"; did you mean {close[0]!r}?" if close else ""
-    raise ValueError(
-        f"{name!r} is neither a data set ({', '.join(READERS)}), nor a simulation "
-        f"({', '.join(SYSTEMS)}), nor the path of a file or folder{meant}"
-    )
+    if given is None and not (path.suffix or len(path.parts) > 1 or path.exists()):
+        known = f"a data set ({', '.join(READERS)}), nor a simulation ({', '.join(SYSTEMS)})"
+        raise ValueError(f"{name!r} is neither {known}, nor the path of a file or folder")
+    unknown = sorted(set(options) - set(OPTIONS))
+    if unknown:
+        there = f"there are {[*KEYWORDS, *OPTIONS]}"
+        raise ValueError(f"{path}: unknown option {unknown[0]!r} for a file of your own; {there}")
+    about = {"cells": None if cells is None else Path(cells).expanduser(), "form": form}
+    return OwnFile(path, *columns, **about, **options, given=given).load()
 
 
 def _load_registered(name: str, **options) -> ad.AnnData:

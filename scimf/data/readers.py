@@ -200,7 +200,7 @@ def _read_drosophila(files: list[Path]) -> ad.AnnData:
     matrix, rows, columns = files
     table = DataFile(columns).table("cell", ["time"], optional="exp$")
     times = _times(table["time"], r"^(?:hrs_)?(\d\d)[_-](\d\d)$", WINDOWS, columns)
-    genes = DataFile(rows).first_column()
+    genes = DataFile(rows).names()[0]
     chosen = _sampled(times, DROSOPHILA_SHARE)
     x = DataFile(matrix).market(len(genes), len(table))[chosen]  # (cells, genes)
     x = _whole(x, f"{matrix}: the matrix")

@@ -1,12 +1,11 @@
 """The registry of real data: which files there are, and how they get into the cache."""
 
 import sys
-import tomllib
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from scimf.core import paths
-from scimf.core.files import sha256_of
+from scimf.core.files import read_toml, sha256_of
 from scimf.core.identity import by_name
 
 #: Data sets that come in variants: the option of :func:`scimf.load`, and the part of a file name
@@ -26,8 +25,7 @@ class DataUnavailable(RuntimeError):
 
 def entries() -> dict[str, dict]:
     """Every data set and table of pairs (form "pairs"), as in ``scimf/data/registry.toml``."""
-    with open(Path(__file__).with_name("registry.toml"), "rb") as file:
-        return tomllib.load(file)
+    return read_toml(Path(__file__).with_name("registry.toml"))
 
 
 def fetch(name: str, **options) -> list[Path]:

@@ -5,7 +5,7 @@ numbers can always be written, so they are not copied for the trial.
 """
 
 import warnings
-from collections.abc import Iterable, Mapping, MutableMapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import anndata as ad
@@ -13,6 +13,8 @@ import h5py
 import numpy as np
 import pandas as pd
 from scipy import sparse
+
+RESERVED = ("", ".", "..", "_index")  #: names that mean something else in a file
 
 
 def make_writable(adata: ad.AnnData, notes: list[str]) -> None:
@@ -26,11 +28,10 @@ def make_writable(adata: ad.AnnData, notes: list[str]) -> None:
         adata.obs = trial.frame(adata.obs, "obs")
         adata.var = trial.frame(adata.var, "var")
         for kind in ("layers", "obsm", "varm", "obsp", "varp", "uns"):
-            trial.mend(getattr(adata, kind), kind)
+            setattr(adata, kind, trial.mended(getattr(adata, kind).items(), kind))
         if adata.raw is not None:
             var = trial.frame(adata.raw.var, "raw.var")
-            varm = dict(adata.raw.varm)
-            trial.mend(varm, "raw.varm")
+            varm = trial.mended(adata.raw.varm.items(), "raw.varm")
             adata.raw = ad.AnnData(adata.raw.X, obs=adata.obs[[]], var=var, varm=varm)
 
 
@@ -41,7 +42,49 @@ class _Trial:
         self.file = file
         self.notes = notes
 
-    def passes(self, value) -> bool:
+    def frame(self, frame: pd.DataFrame, where: str) -> pd.DataFrame:
+        """Mend the columns of a table, and the names of its rows."""
+        if frame.index.dtype.kind in "iu":
+            index = frame.index.rename(None)
+        else:
+            index = pd.Index([_text(name) for name in frame.index])
+        return pd.DataFrame(self.mended(frame.items(), where), index=index)
+
+    def mended(self, items: Iterable[tuple[Any, Any]], where: str) -> dict[str, Any]:
+        """Mend each column of a table, or each element of ``uns``, ``obsm`` and their like."""
+        items = list(items)
+        kept = {}
+        taken = {old for old, _ in items if old == _name(old)}
+        for old, value in items:
+            place = f"{where}[{old!r}]"
+            new = _name(old)
+            while new in kept or (new != old and new in taken):
+                new += "_"
+            if old != new:
+                self.notes.append(f"{place} cannot be written and is called {new!r}.")
+            if isinstance(value, pd.Series):
+                value = self._column(value, place)
+            elif isinstance(value, pd.DataFrame):
+                value = self.frame(value, place)
+            elif isinstance(value, Mapping):
+                value = self.mended(value.items(), place)
+            elif not self._passes(value):
+                self.notes.append(f"{place} ({type(value).__name__}) was left out.")
+                continue
+            kept[new] = value
+        return kept
+
+    def _column(self, values: pd.Series, place: str):
+        """Return its array; of texts, as ``write_h5ad`` writes them: as categories."""
+        array = values.to_numpy() if isinstance(values.dtype, np.dtype) else values.array
+        if pd.api.types.infer_dtype(values) in ("string", "empty"):
+            array = pd.Categorical(values.astype(object))
+        if self._passes(array):
+            return array
+        self.notes.append(f"{place} ({values.dtype}) was turned into text.")
+        return pd.Categorical([_text(value) if pd.notna(value) else None for value in values])
+
+    def _passes(self, value) -> bool:
         """Whether it can be written, and read again."""
         is_stored = sparse.issparse(value) and value.format in ("csr", "csc")
         numbers = value.data if is_stored else value
@@ -56,81 +99,13 @@ class _Trial:
             return False
         return True
 
-    def frame(self, frame: pd.DataFrame, where: str) -> pd.DataFrame:
-        """Return the table if it can be written, else a mended one."""
-        index = frame.index
-        if not self.passes(pd.DataFrame(index=index.rename(None))):
-            self.notes.append(f"{where}: names that cannot be written lost what is no text.")
-            index = pd.Index([_text(name) for name in index])
-        columns: dict[str, Any] = {}
-        mended = False
-        for position, (old, new) in enumerate(_names(frame.columns)):
-            values = frame.iloc[:, position]
-            if old == "_index" and np.array_equal(values.astype(str), index):
-                self.notes.append(f"{where}['_index'] repeats the names and was left out.")
-                mended = True
-                continue
-            if old != new:
-                self.notes.append(f"{where}[{old!r}] cannot be written and is called {new!r}.")
-            if not self.passes(_as_written(values)):
-                self.notes.append(f"{where}[{old!r}] ({values.dtype}) was turned into text.")
-                values = pd.Categorical([_text(v) if pd.notna(v) else None for v in values])
-                mended = True
-            columns[new] = np.asarray(values) if values.dtype.kind in "biuf" else values
-            mended = mended or old != new
-        clash = not (index.name is None or isinstance(index.name, str)) or index.name in columns
-        if not mended and index is frame.index and not clash:
-            return frame
-        return pd.DataFrame(columns, index=index.rename(None) if clash else index)
-
-    def mend(self, elements: MutableMapping, where: str) -> None:
-        """Mend each element of ``uns``, ``obsm`` and their like in place, or leave it out."""
-        for old, new in _names(elements):
-            value = elements[old]
-            if isinstance(value, Mapping):
-                value = dict(value)
-                self.mend(value, f"{where}[{old!r}]")
-            elif isinstance(value, pd.DataFrame):
-                value = self.frame(value, f"{where}[{old!r}]")
-            if not self.passes(value):
-                self.notes.append(f"{where}[{old!r}] ({type(value).__name__}) was left out.")
-                del elements[old]
-                continue
-            if old != new:
-                self.notes.append(f"{where}[{old!r}] cannot be written and is called {new!r}.")
-                del elements[old]
-            if old != new or value is not elements[old]:
-                elements[new] = value
-
 
 def _text(value) -> str:
     """Text that HDF5 can hold."""
     return str(value).replace("\0", "").encode(errors="replace").decode()
 
 
-def _names(names: Iterable) -> list[tuple[Any, str]]:
-    """Old and new names: texts without a slash, none reserved or empty, each once."""
-    names = list(names)
-    kept = {name for name in names if isinstance(name, str)}
-    found, seen = [], set()
-    for old in names:
-        parts = old if isinstance(old, tuple) else (old,)
-        new = _text("_".join(map(str, parts))).replace("/", "_")
-        if new in ("", ".", "..", "_index"):
-            new = "index" if new == "_index" else "unnamed"
-        wanted, count = new, 1
-        while new in seen or (new != old and new in kept):
-            new = f"{wanted}_{count}"
-            count += 1
-        seen.add(new)
-        found.append((old, new))
-    return found
-
-
-def _as_written(values: pd.Series):
-    """As ``write_h5ad`` writes a column: texts that repeat are written as categories."""
-    if pd.api.types.infer_dtype(values) == "string":
-        words = pd.Categorical(values)
-        if len(words.categories) < len(words):
-            return words
-    return values.to_numpy() if isinstance(values.dtype, np.dtype) else values.array
+def _name(name) -> str:
+    """Text without a slash, none that is reserved."""
+    text = _text(name).replace("/", "_")
+    return text.strip("._") or "unnamed" if text in RESERVED else text

@@ -133,7 +133,7 @@ def test_a_table_without_names_whose_labels_are_numbers(tmp_path):
 
 
 def test_wrong_loom_files_are_refused(tmp_path):
-    shape = r"a\.loom: matrix is \(5, 12\), expected \(genes, cells\) = \(4, 12\)"
+    shape = r"a\.loom: cannot be read.*`X` has columns \(5\), but has 4 rows"
     with pytest.raises(ValueError, match=shape):
         read_cells(write_loom(tmp_path / "a.loom", n_genes=4))
     with h5py.File(tmp_path / "b.loom", "w") as file:
@@ -317,7 +317,7 @@ def test_cells_in_memory_are_copied(cells):
     assert (given.X != before.X).nnz == 0
     pd.testing.assert_frame_equal(given.obs, before.obs)
     pd.testing.assert_frame_equal(given.raw.var, before.raw.var)
-    assert list(adata.raw.var) == []
+    assert list(adata.raw.var) == ["index"]
     assert dict(given.uns) == {"tuple": (1, 2)}
     given.obs = given.obs[[]]
     assert_same_cells(load.load(given, time_key="day", type_key="kind", cells=cells))
@@ -335,14 +335,9 @@ def test_a_view_and_a_backed_file(tmp_path):
     backed.file.close()
 
 
-class Modalities:
-    mod = {}
-
-
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        (Modalities(), r"such as mdata\['rna'\].*got Modalities"),
         (pd.DataFrame(), "got DataFrame"),
         (None, "got NoneType"),
     ],
@@ -355,7 +350,7 @@ def test_what_is_no_anndata(given, says):
 @pytest.mark.parametrize(
     ("option", "says"),
     [
-        ("time_keys", "did you mean time_key=?"),
+        ("time_keys", "unknown option 'time_keys'.*there are .'time_key'"),
         ("celltype", "unknown option 'celltype'"),
         ("n_pcs", "unknown option 'n_pcs'"),
         ("given", "unknown option 'given'"),

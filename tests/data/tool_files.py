@@ -97,17 +97,18 @@ def anndata_06(path):
     return path
 
 
-def anndata_07(path):
+def anndata_07(path, of_cells="index"):
     """Tables as groups with ``__categories``, columns without encoding."""
     with h5py.File(path, "w") as file:
-        for place, names in (("obs", CELLS), ("var", GENES)):
-            file[f"{place}/index"] = objects(names)
-            file[place].attrs.update({"_index": "index", "encoding-type": "dataframe"})
+        for place, index, names in (("obs", of_cells, CELLS), ("var", "index", GENES)):
+            file[f"{place}/{index}"] = objects(names)
+            file[place].attrs.update({"_index": index, "encoding-type": "dataframe"})
             file[place].attrs.update({"encoding-version": "0.1.0"})
+        file["obs/barcode"] = objects(CELLS[::-1])
         file["obs/day"], file["obs/kind"] = DAYS, np.array([0, 1] * 6, dtype=np.int8)
         file["obs/__categories/kind"] = objects(["stem", "blood"])
         file["obs/kind"].attrs["categories"] = file["obs/__categories/kind"].ref
-        file["obs"].attrs["column-order"] = objects(["day", "kind"])
+        file["obs"].attrs["column-order"] = objects(["barcode", "day", "kind"])
         matrix = sparse.csr_matrix(COUNTS)
         encoding = {"encoding-type": "csr_matrix", "encoding-version": "0.1.0"}
         matrix_group(file, "X", matrix, shape=np.array(COUNTS.shape), **encoding)
@@ -142,22 +143,6 @@ def written_by_anndata(path):
 def zarr_v3(path):
     with ad.settings.override(zarr_write_format=3):
         return written_by_anndata(path)
-
-
-def h5mu(path, modalities=("rna", "prot"), labels_of_all=True):
-    """A file of mudata: a modality each, and labels of all cells."""
-    with h5py.File(path, "w") as file:
-        file.attrs["encoding-type"] = "MuData"
-        for name in modalities:
-            adata = toy()
-            if labels_of_all:
-                adata.obs = adata.obs[[]]
-            ad.io.write_elem(file, f"mod/{name}", adata)
-        obs = toy().obs.iloc[::-1]
-        obs["rna:n"] = 1
-        ad.io.write_elem(file, "obs", obs)
-        ad.io.write_elem(file, "var", pd.DataFrame(index=GENES))
-    return path
 
 
 # --------------------------------------------------------------------------------------- loom, 10x
