@@ -3,7 +3,6 @@
 Nothing is ever unpickled. Whatever cannot be read ends in one ``ValueError`` that names the file.
 """
 
-import re
 import tomllib
 from pathlib import Path
 
@@ -11,10 +10,9 @@ import anndata as ad
 import pandas as pd
 
 from scimf.data.blocks import DataFile
-from scimf.data.join import join_cells
 from scimf.data.matrix_folder import find_matrix, read_matrix
 from scimf.data.other_tools import GENE_NAMES, read_store
-from scimf.data.tables import AS_FOUND, TableChoices, read_table
+from scimf.data.tables import AS_FOUND, TableChoices, join_cells, read_table
 from scimf.data.text_table import SUFFIXES
 
 HDF5 = (".h5ad", ".loom", ".h5", ".h5mu", ".hdf5", ".h5seurat")
@@ -84,14 +82,13 @@ def _read(path: Path, choices: TableChoices, notes: list[str]) -> ad.AnnData:
     name = path.name.lower().removesuffix(".gz")
     if name.endswith(".mtx"):
         return read_matrix(path, notes)
-    is_table = re.sub(r"\.(bz2|xz|zip)$", "", name).endswith(tuple(SUFFIXES))
     for entry in _instead():
-        if name.endswith(tuple(entry["endings"])) and not is_table:
+        if name.endswith(tuple(entry["endings"])):
             raise ValueError(f"{path}: {entry['says']}")
     with DataFile(path).reading():
         if path.is_dir() or name.endswith(HDF5):
             return read_store(path, notes)
-        if is_table:
+        if name.endswith(SUFFIXES):
             return read_table(path, choices, notes)
     expected = f"a file that ends in {', '.join(KNOWN)}, or a folder with a matrix.mtx"
     raise ValueError(f"{path}: expected {expected}")
