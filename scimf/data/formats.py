@@ -3,17 +3,15 @@
 Nothing is ever unpickled. Whatever cannot be read ends in one ``ValueError`` that names the file.
 """
 
-import re
 from pathlib import Path
 
 import anndata as ad
 import pandas as pd
 
 from scimf.data.blocks import WORDS, DataFile
-from scimf.data.join import join_cells
 from scimf.data.matrix_folder import read_matrix
 from scimf.data.other_tools import read_store
-from scimf.data.tables import AS_FOUND, TableChoices, read_table
+from scimf.data.tables import AS_FOUND, TableChoices, join_cells, read_table
 from scimf.data.text_table import SUFFIXES
 
 HDF5 = (".h5ad", ".loom", ".h5", ".h5mu", ".hdf5", ".h5seurat")
@@ -65,17 +63,15 @@ def read_cells(
 def _read(path: Path, choices: TableChoices, notes: list[str]) -> ad.AnnData:
     name = path.name.lower().removesuffix(".gz")
     is_zarr = any((path / inside).exists() for inside in (".zgroup", "zarr.json"))
-    is_table = re.sub(r"\.(bz2|xz|zip)$", "", name).endswith(tuple(SUFFIXES))
     if path.is_file() and not path.stat().st_size:
         raise ValueError(f"{path}: is empty (0 bytes)")
-    if not is_table:
-        DataFile(path).refuse("endings", lambda endings: name.endswith(tuple(endings.split())))
+    DataFile(path).refuse("endings", lambda endings: name.endswith(tuple(endings.split())))
     if name.endswith(".mtx") or (path.is_dir() and not is_zarr):
         return read_matrix(path, notes)
     with DataFile(path).reading():
         if is_zarr or name.endswith(HDF5):
             return read_store(path, notes)
-        if is_table:
+        if name.endswith(SUFFIXES):
             return read_table(path, choices, notes)
     expected = f"a file that ends in {', '.join(KNOWN)}, or a folder with a matrix.mtx"
     raise ValueError(f"{path}: expected {expected}")

@@ -88,7 +88,7 @@ def with_names(kind):
         (with_days(["early", "late"] * 12), {}, r"obs\['day'\].*'early'"),
         (with_days(["day 1 rep 2", "day 2 rep 2"] * 12), {}, r"obs\['day'\].*cannot be read"),
         (with_days(["8h", "1"] * 12), {}, r"obs\['day'\] mixes units"),
-        (with_days([True, False] * 12), {}, r"obs\['day'\] is not numeric"),
+        (with_days([True, False] * 12), {}, r"obs\['day'\]: 'True', 'False' cannot be read"),
         (with_days([np.nan, *[1.0, 2.0] * 11, 1.0]), {}, r"obs\['day'\] is NaN"),
         (with_days([np.inf, np.inf, *[1.0, 2.0] * 11]), {}, r"obs\['day'\].*infinite"),
         (with_days([2.0] * 24), {}, r"obs\['day'\] has 1 time point"),

@@ -81,18 +81,16 @@ def rows(*table):
         ("prefix", ["hrs_04", "hrs_12"], [4, 12], "hour"),
         ("prefix", ["E8.5", "E9.0", "E10"], [8.5, 9, 10], "day"),
         ("prefix", ["P0", "P7"], [0, 7], None),
-        ("prefix", ["DIV3", "DIV10"], [3, 10], "day"),
+        ("prefix", ["DIV3", "DIV10"], [3, 10], None),
         ("prefix", ["S1", "S2"], [1, 2], None),
         ("prefix", ["X3", "X4.5"], [3, 4.5], None),
         ("suffix", ["3d", "4d"], [3, 4], "day"),
         ("suffix", ["24hpf", "48hpf"], [24, 48], "hour"),
         ("suffix", ["3 days post infection", "1 day post infection"], [3, 1], "day"),
         ("suffix", ["5 mins", "10 mins"], [5, 10], "minute"),
-        ("suffix", ["30s", "60 sec"], [30, 60], "second"),
+        ("suffix", ["30 sec", "60 seconds"], [30, 60], "second"),
         ("suffix", ["3m", "18m"], [3, 18], None),
-        ("suffix", ["3 months", "18 mo"], [3, 18], "month"),
         ("suffix", ["7 pcw", "9 pcw"], [7, 9], "week"),
-        ("suffix", ["1 yr", "2 years"], [1, 2], "year"),
         ("window", ["0-2h", "2-4h"], [1, 3], "hour"),
         ("window", ["hrs_04_08", "hrs_06_10", "hrs_00_02"], [6, 8, 1], "hour"),
         ("window", ["04-08 h", "08-12 h"], [6, 10], "hour"),
@@ -102,7 +100,7 @@ def rows(*table):
         ("window", ["D1-D3", "D3-D5"], [2, 4], "day"),
         ("window", ["-5--3", "-3 - -1", "0"], [-4, -2, 0], None),
         ("window", ["(210,270]", "(270,330]"], [240, 300], None),
-        ("window", ["(-0.1, 2.0]", "(2.0, inf]"], [0.95, 2], None),
+        ("window", ["(-0.1, 2.0]", "(2.0, 4.5]"], [0.95, 3.25], None),
         ("window", ["1,5-2,5", "2,5-3,5"], [2, 3], None),
         ("open", ["<5", "6", "7"], [5, 6, 7], None),
         ("open", ["1 d", "7+ d"], [1, 7], "day"),
@@ -116,13 +114,7 @@ def rows(*table):
         ("date", ["2021-01-31", "2021-02-02"], [0, 2], "day"),
         ("date", ["2021-01-31 12:00", "2021-02-01"], [0, 0.5], "day"),
         ("date", ["2021-01-31T00:00:00Z", "2021-01-30T00:00:00Z"], [1, 0], "day"),
-        ("date", ["31.01.2021", "01.02.2021"], [0, 1], "day"),
-        ("date", ["2021/01/31", "2021/02/01"], [0, 1], "day"),
-        ("date", ["31/01/2021", "01/02/2021"], [0, 1], "day"),
-        ("date", ["01/31/2021", "02/01/2021"], [0, 1], "day"),
-        ("duration", ["0 days 06:00:00", "1 days 00:00:00"], [6, 24], "hour"),
         ("mixed objects", [0, "1", 2.5, np.float32(8.1)], [0, 1, 2.5, 8.1], None),
-        ("bytes", [b"day 1", b"day 2"], [1, 2], "day"),
     ),
 )
 def test_labels(family, labels, times, unit):
@@ -160,23 +152,35 @@ def test_what_is_said(labels, says):
         ("no time", ["early", "late"], "'early', 'late' cannot be read.*time_key"),
         ("no time", ["", "1"], "cannot be read"),
         ("no time", ["\u00b2", "1"], "cannot be read"),
-        ("boolean", [True, False], "True or False"),
-        ("boolean", [True, 2], "True or False"),
-        ("several numbers", ["day 1 rep 2", "day 2 rep 2"], "more than one number"),
-        ("several numbers", ["d1d2", "d3"], "more than one number"),
-        ("several numbers", ["12:30", "13:30"], "cannot be read"),
-        ("several numbers", ["1/3", "2/3"], "cannot be read"),
-        ("several numbers", ["1d12h", "2d"], "more than one number"),
-        ("several numbers", ["D-1-3", "D0"], "more than one number"),
-        ("several numbers", ["P1e2", "P2"], "more than one number"),
-        ("several numbers", ["4-OHT 24h", "4-OHT 48h"], "more than one number"),
-        ("several numbers", ["IL-2 24h", "IL-2 48h"], "more than one number"),
-        ("no window", ["3-1", "4-2"], "not as in a window"),
-        ("no window", ["day_1_2", "day_2_3"], "4-8 for a window, 4.8 for a number"),
-        ("no window", ["E6_5", "E7_5"], "4-8 for a window, 4.8 for a number"),
+        ("boolean", [True, False], "'True', 'False' cannot be read"),
+        ("boolean", [True, 2], "'True' cannot be read"),
+        *(
+            ("several numbers", labels, "cannot be read as one time, expected one number")
+            for labels in [
+                ["day 1 rep 2", "day 2 rep 2"],
+                ["d1d2", "d3"],
+                ["12:30", "13:30"],
+                ["1/3", "2/3"],
+                ["1d12h", "2d"],
+                ["D-1-3", "D0"],
+                ["P1e2", "P2"],
+                ["4-OHT 24h", "4-OHT 48h"],
+                ["IL-2 24h", "IL-2 48h"],
+                ["0 days 06:00:00", "1 days 00:00:00"],
+                ["1,000", "2,000"],
+                ["3 hour day", "4 hour day"],
+            ]
+        ),
+        *(
+            ("no window", labels, "cannot be read.*'4-8 h'")
+            for labels in [
+                ["3-1", "4-2"],
+                ["day_1_2", "day_2_3"],
+                ["E6_5", "E7_5"],
+                ["3-", "4-"],
+            ]
+        ),
         ("no window", ["D0-2", "D0-3", "D1-4"], "two begin or end alike"),
-        ("no window", ["3-", "4-"], "dash without a second number"),
-        ("comma", ["1,000", "2,000"], "thousands or decimals"),
         ("sign", ["day-0", "day-3", "day 5"], "dash of 'day-0', 'day-3' may separate or belong to"),
         ("sign", ["day--1", "day--2"], "dash of 'day--1', 'day--2' may separate or belong to"),
         ("sign", ["day--1", "day2"], "dash of 'day--1' may separate or belong to"),
@@ -188,12 +192,12 @@ def test_what_is_said(labels, says):
         ("mixes", ["E18", "P0"], "mixes units or words"),
         ("mixes", ["D3 ko", "D3 wt"], "mixes units or words"),
         ("mixes", ["3 months", "90 days"], "mixes units or words"),
-        ("mixes", ["3 hour day", "4 hour day"], "more than one unit"),
         ("one time", ["0-2", "1", "3"], "'0-2', '1' would be one time"),
         ("one time", ["> 5", "5", "3"], "'> 5', '5' would be one time"),
-        ("date", ["01/02/2021", "03/04/2021"], "day/month or month/day, write 2021-01-31"),
+        ("date", ["01/02/2021", "31/01/2021"], "cannot be read.*'2021-01-31'"),
+        ("date", ["31.01.2021", "01.02.2021"], "cannot be read.*'2021-01-31'"),
+        ("date", ["2021/01/31", "2021/02/01"], "cannot be read.*'2021-01-31'"),
         ("date", ["2021-02-30", "2021-03-01"], "are no dates"),
-        ("date", ["13/13/2021", "01/02/2021"], "are no dates"),
         ("date", ["20210131", "20210201"], "may be numbers or dates, write 2021-01-31"),
         ("date", [20210131, 20210201], "may be numbers or dates"),
         ("date", [20210131.0, 20210201.0], "may be numbers or dates"),
@@ -236,10 +240,7 @@ def test_refused_labels(family, labels, says):
             id="datetime with zone",
         ),
         pytest.param(
-            pd.Series(pd.to_timedelta([90, 120], "min")), [90, 120], "minute", id="timedelta64"
-        ),
-        pytest.param(
-            pd.Series(pd.to_timedelta([24, 48], "h")), [1, 2], "day", id="timedelta64 in days"
+            pd.Series(pd.to_timedelta([90, 120], "min")), [1.5, 2], "hour", id="timedelta64"
         ),
         pytest.param(
             pd.Series(pd.cut([1, 3], [0, 2, 4])).astype("category"), [1, 3], None, id="pandas.cut"
@@ -254,7 +255,7 @@ def test_types(values, times, unit):
 
 def test_boolean_types_are_refused():
     for dtype in ("bool", "boolean", "category"):
-        with pytest.raises(ValueError, match="True or False"):
+        with pytest.raises(ValueError, match="'True', 'False' cannot be read"):
             times_of(pd.Series([True, False]).astype(dtype))
 
 
@@ -287,8 +288,6 @@ def test_units_of_columns(key, labels, unit):
     ("values", "times"),
     [
         ([0, 8.1, float(np.float32(8.1)), 9], [0, 8.1, 8.1, 9]),
-        ([0, 8.1, float(np.float16(8.1)), 9], [0, 8.1, 8.1, 9]),
-        ([0, 8.1, float(np.float32(8.1)), float(np.float16(8.1)), 9], [0, 8.1, 8.1, 8.1, 9]),
         ([0, 0.3, 0.1 + 0.2, 1], [0, 0.3, 0.3, 1]),
         ([0, 1 / 3, float(np.float32(1 / 3)), 1], [0, 0.33333334, 0.33333334, 1]),
         ([0, 5e-17, 1], [0, 0, 1]),
@@ -358,7 +357,7 @@ def test_bins_of_one_width(bins):
     assert "4 bins: 0 to 60 (" in notes[-1]
 
 
-@pytest.mark.parametrize("bins", ["4 equal", "equal 4", "4equal"])
+@pytest.mark.parametrize("bins", ["4 equal", "4equal"])
 def test_bins_of_equal_numbers(bins):
     times, _ = read_times(minutes(), "min", PATH, [], bins=bins)
     assert np.unique(times, return_counts=True)[1].tolist() == [50] * 4
