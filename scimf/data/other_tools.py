@@ -104,7 +104,7 @@ def _parts_of(group) -> Mapping:
 def _frame(file: h5py.File, key: str, kind: str, path: Path) -> pd.DataFrame:
     """Read a table of "cells" or "genes"."""
     element = file[key]
-    if "column-order" in element.attrs and "__categories" not in element:
+    if {"encoding-type", "column-order"} <= set(element.attrs) and "__categories" not in element:
         return ad.io.read_elem(element)
     parts = dict(_parts_of(element))
     words = parts.pop("__categories", {})  # of AnnData 0.7 and SeuratDisk
