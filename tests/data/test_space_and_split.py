@@ -88,7 +88,7 @@ def test_hold_out_errors(options, says):
 
 
 def test_hold_out_needs_columns():
-    with pytest.raises(ValueError, match=r"no obs\['population'\]"):
+    with pytest.raises(ValueError, match=r"obs\['population'\], which is missing"):
         hold_out(toy(), populations=["a"])
     adata = toy()
     del adata.obs["time"]
