@@ -2,9 +2,11 @@
 
 import hashlib
 import os
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 CHANGES_NO_RESULT = True  #: see ``scimf.core.identity``
 
@@ -36,3 +38,8 @@ def sha256_of(path: str | Path) -> str:
     """SHA-256 of a file, as hexadecimal."""
     with open(path, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a TOML file."""
+    return tomllib.loads(path.read_text("utf-8"))

@@ -1,6 +1,5 @@
 """Which cells nothing may see: held-out times and populations, fixed before anything is fitted."""
 
-import tomllib
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -8,10 +7,11 @@ from pathlib import Path
 import anndata as ad
 import numpy as np
 
+from scimf.core.files import read_toml
 from scimf.data.time_labels import find_time
 
 #: The scIMF paper's named splits: by data set and name, the held-out times.
-SPLITS = tomllib.loads(Path(__file__).with_name("splits.toml").read_text("utf-8"))
+SPLITS = read_toml(Path(__file__).with_name("splits.toml"))
 ROUNDED = {"rtol": 1e-7, "atol": 1e-9}  #: how far a time in single precision may be off
 
 
