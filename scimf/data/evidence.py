@@ -13,8 +13,7 @@ from scipy import sparse
 if TYPE_CHECKING:
     from anndata import AnnData
 
-MAX_PC_COLUMNS = 200  #: more columns than this with negative values look like scaled genes
-MAX_LOGNORM = 50  #: log1p of any library size stays far below; larger values were never logged
+MAX_LOGNORM = 25  #: no count has a larger logarithm, to base 2 or e
 BESIDE = 1e-3  #: numbers this near to whole ones are whole ones with noise
 SAMPLE = 500  #: cells that are looked at closely
 EXACT = 2**24  #: float32 holds every whole number up to here
@@ -22,7 +21,7 @@ LOGARITHMS = {"log1p": 1.0, "log2(1 + x)": np.log(2), "log10(1 + x)": np.log(10)
 #: Columns of tools that make coordinates: ``PC1``, ``PC_1``, ``UMAP-2``, ``latent0``, ``Z_0``.
 COORDINATES = re.compile(
     r"(x?_?pca?s?|ic|lsi|nmf|lv|comp(onent)?|dim(ension)?|dc|diffmap|umap|t-?sne|phate|mde|latent"
-    r"|z|harmony|scvi|factor|program|embedding|x)[ _.-]?\d+",
+    r"|z|harmony|scvi|factor|program|embedding)[ _.-]?\d+",
     re.IGNORECASE,
 )
 
@@ -41,75 +40,60 @@ class Values:
     x: np.ndarray | sparse.csr_matrix  # (cells, columns), floats
     cells: pd.Index
     var: pd.DataFrame
+    numbers: np.ndarray  #: without those that a sparse matrix leaves out
+    low: float  #: lowest value, at most 0
+    high: float  #: highest value, at least 0
+    sample: np.ndarray  #: some cells from the first to the last, float64
 
     @classmethod
     def of(cls, where: str, x, cells: pd.Index, var: pd.DataFrame) -> "Values":
         """Of whatever kind of matrix a tool keeps its values in."""
-        return cls(where, _floats(x, where), cells, var)
-
-    def sampled(self) -> "Values":
-        """Of some cells, from the first to the last: enough to tell what the values are."""
-        n = self.x.shape[0]
-        rows = np.linspace(0, n - 1, min(n, SAMPLE)).astype(int)
-        return Values(self.where, self.x[rows], self.cells[rows], self.var)
-
-    @cached_property
-    def numbers(self) -> np.ndarray:
-        """Values, without those that a sparse matrix leaves out."""
-        return self.x.data if sparse.issparse(self.x) else self.x
-
-    @cached_property
-    def not_finite(self) -> str:
-        """Where NaN or infinite values are; empty if there are none."""
-        bad = ~np.isfinite(self.numbers)
-        if not bad.any():
-            return ""
-        if sparse.issparse(self.x):
-            entries = self.x.tocoo()
-            rows, columns = entries.row[bad], entries.col[bad]
-        else:
-            rows, columns = np.nonzero(bad)
-        place = f"{self.var.index[columns[0]]!r} of cell {self.cells[rows[0]]!r}"
-        return f"NaN or infinite values ({len(rows)}, the first is {place})"
+        if isinstance(x, np.ma.MaskedArray):
+            x = x.astype(np.float64).filled(np.nan)
+        x = x.tocsr() if sparse.issparse(x) else np.asarray(x)
+        if x.dtype.kind not in "biuf":
+            raise ValueError(f"{where} holds {x.dtype}, expected numbers")
+        numbers = x.data if sparse.issparse(x) else x
+        low = float(numbers.min(initial=0))
+        high = float(numbers.max(initial=0))
+        if x.dtype not in (np.float32, np.float64):
+            x = x.astype(np.float64 if max(high, -low) > EXACT else np.float32)
+            numbers = x.data if sparse.issparse(x) else x
+        some = x[np.linspace(0, len(cells) - 1, min(len(cells), SAMPLE)).astype(int)]
+        sample = some.toarray() if sparse.issparse(some) else some
+        return cls(where, x, cells, var, numbers, low, high, sample.astype(np.float64))
 
     @cached_property
-    def low(self) -> float:
-        """Lowest value, at most 0."""
-        return float(self.numbers.min(initial=0))
+    def unusable(self) -> str:
+        """Whether nothing is there but zeros, or where NaN or infinite values are."""
+        if np.isfinite(self.numbers).all():
+            return "" if self.numbers.any() else "no value but zero"
+        entries = sparse.coo_matrix(self.x)
+        bad = ~np.isfinite(entries.data)
+        gene = self.var.index[entries.col[bad][0]]
+        cell = self.cells[entries.row[bad][0]]
+        return f"NaN or infinite values ({bad.sum()}, the first is {gene!r} of cell {cell!r})"
 
     @cached_property
-    def high(self) -> float:
-        """Highest value, at least 0."""
-        return float(self.numbers.max(initial=0))
-
-    @cached_property
-    def whole(self) -> bool:
-        """Whether all are whole numbers."""
-        return bool((self.numbers == np.rint(self.numbers)).all())
-
-    @cached_property
-    def beside_whole(self) -> bool:
+    def like_counts(self) -> bool:
         """Whether all are whole numbers from 0 on, up to some noise."""
-        if self.low < -BESIDE:
-            return False
-        return bool((np.abs(self.numbers - np.rint(self.numbers)) <= BESIDE).all())
-
-    @cached_property
-    def dense(self) -> np.ndarray:
-        """Of some of the cells, float64."""
-        x = self.sampled().x
-        return np.asarray(x.toarray() if sparse.issparse(x) else x, dtype=np.float64)
+        return self.low > -BESIDE and bool(_near_whole(self.numbers).all())
 
     @cached_property
     def mostly_whole(self) -> bool:
         """Whether most values that are not zero are whole, up to some noise."""
-        values = self.dense[self.dense != 0]
-        return bool(np.mean(np.abs(values - np.rint(values)) <= BESIDE) > 0.5)
+        return 2 * _near_whole(self.sample[self.sample != 0]).sum() > (self.sample != 0).sum()
+
+    @cached_property
+    def reduced(self) -> bool:
+        """Whether what would be a count of 1 lies just below, as without ambient RNA."""
+        small = self.sample[(self.sample > 0) & (self.sample < 1.5)]
+        return ((small > 0.5) & (small < 1.02)).sum() > 0.9 * len(small)
 
     @cached_property
     def multiplied(self) -> str:
         """How one sees that these are counts times a factor for each cell; empty otherwise."""
-        return _multiplied(self.dense)
+        return _multiplied(self.sample)
 
     @cached_property
     def logged(self) -> str:
@@ -117,52 +101,19 @@ class Values:
         if self.low < 0 or self.high > MAX_LOGNORM or self.mostly_whole or self.multiplied:
             return ""
         for name, factor in LOGARITHMS.items():
-            if seen := _multiplied(np.expm1(self.dense * factor)):
+            if seen := _multiplied(np.expm1(self.sample * factor)):
                 return f"{name} of normalised counts: before it, {seen}"
         return ""
 
     @cached_property
-    def standardised(self) -> bool:
-        """Whether columns have mean 0 and s.d. 1."""
-        sd = self.dense.std(0)
-        mean = self.dense.mean(0)[sd > 0]
-        off = np.abs(sd[sd > 0] - 1)
-        return bool(len(off)) and np.median(off) < 0.1 and np.median(np.abs(mean)) < 0.1
-
-    @cached_property
-    def ordered(self) -> bool:
-        """Whether columns are centred and uncorrelated and vary less and less, as PCs do."""
-        sd = self.dense.std(0)
-        if not 2 <= len(sd) <= MAX_PC_COLUMNS or not sd.all() or self.standardised:
-            return False
-        rank = np.arange(len(sd))
-        falls = np.corrcoef(rank, np.argsort(np.argsort(-sd)))[0, 1] > 0.9 and sd[0] > 1.2 * sd[-1]
-        others = np.corrcoef(self.dense.T)[np.triu_indices(len(sd), k=1)]
-        alike = np.median(np.abs(others)) < 0.1 + 1 / np.sqrt(len(self.dense))
-        return falls and alike and np.median(np.abs(self.dense.mean(0)) / sd) < 0.5
-
-    @cached_property
-    def named_coordinates(self) -> bool:
-        """Whether columns are named like coordinates; ``x1`` may also be a gene without a name."""
-        found = [COORDINATES.fullmatch(str(name)) for name in self.var.index]
-        return all(name and (len(name[1]) > 1 or self.low < 0) for name in found)
+    def coordinates(self) -> bool:
+        """Whether columns lie or are named like coordinates."""
+        names = self.var.index.astype(str)
+        return self.where.startswith("obsm['X_") or all(map(COORDINATES.fullmatch, names))
 
 
-def _floats(x, where: str) -> np.ndarray | sparse.csr_matrix:
-    """Turn what is on disk, lazy, masked or of whole numbers into an array or a CSR matrix."""
-    for to_memory in ("to_memory", "compute"):
-        if hasattr(x, to_memory):
-            x = getattr(x, to_memory)()
-    if isinstance(x, np.ma.MaskedArray):
-        x = x.astype(np.float64).filled(np.nan)
-    x = x.tocsr() if sparse.issparse(x) else np.asarray(x)
-    if x.dtype.kind not in "biuf":
-        raise ValueError(f"{where} holds {x.dtype}, expected numbers")
-    if x.dtype in (np.float32, np.float64):
-        return x
-    numbers = x.data if sparse.issparse(x) else x
-    largest = max(float(numbers.max(initial=0)), -float(numbers.min(initial=0)))
-    return x.astype(np.float64 if largest > EXACT else np.float32)
+def _near_whole(numbers: np.ndarray) -> np.ndarray:
+    return np.abs(numbers - np.rint(numbers)) <= BESIDE
 
 
 def _multiplied(x: np.ndarray) -> str:

@@ -14,107 +14,18 @@ import pandas as pd
 from scipy import sparse
 
 from scimf.data.blocks import DataFile
-from scimf.data.evidence import BESIDE, MAX_LOGNORM, MAX_PC_COLUMNS, Values
+from scimf.data.evidence import BESIDE, MAX_LOGNORM, Values
 
-FORMS = ("counts", "lognorm", "pcs", "state")
-MOST_LOGGED = 20  #: log2 of a million; who holds more is asked
-NOTHING = "no value but zero"
+#: What the values of a file may be, and how that is put into words.
+FORMS = {
+    "counts": "counts",
+    "lognorm": "log-normalised expression",
+    "pcs": "ready-made PCs",
+    "state": "state",
+}
 FAR = 50  #: robust standard deviations from which on a cell is not like the others
 #: Layers that hold parts of the counts: they count only where there are no others.
 PARTS = ("spliced", "unspliced", "ambiguous", "spanning")
-
-
-# ------------------------------------------------------------------------------ what they look like
-
-
-def _recognised(values: Values) -> tuple[str, str]:
-    """Form that values look like, empty if that cannot be told; and what was found."""
-    columns = f"{len(values.var)} columns"
-    if values.not_finite:
-        return "", values.not_finite
-    if not values.numbers.any():
-        return "", NOTHING
-    if values.whole and values.low >= 0:
-        return "counts", f"whole numbers from 0 to {values.high:g}"
-    if values.beside_whole:
-        return "counts", f"numbers within {BESIDE:g} of whole ones from 0 to {values.high:g}"
-    if values.logged:
-        return "lognorm", values.logged
-    if values.named_coordinates:
-        return "pcs", f"{columns}, {values.var.index[0]!r} to {values.var.index[-1]!r}"
-    if values.low < 0:
-        if values.whole:
-            return "", "whole numbers like counts, but some are negative"
-        if values.ordered:
-            return "pcs", f"negative values in {columns} that vary less and less, as PCs do"
-        scaled = values.standardised or len(values.var) > MAX_PC_COLUMNS
-        return "", f"negative values in {columns}" + (" (scaled genes?)" if scaled else "")
-    found = f"fractions up to {values.high:.4g}"
-    if values.mostly_whole:
-        return "", f"{found} among whole numbers"
-    if values.multiplied:
-        return "", f"{found} (normalised but not logged? {values.multiplied})"
-    small = values.dense[(values.dense > 0) & (values.dense < 1.5)]
-    if len(small) and ((small > 0.5) & (small < 1.02)).mean() > 0.9:
-        return "", f"{found}, the small ones just below 1 (counts without ambient RNA?)"
-    if values.high > MOST_LOGGED:
-        return "", f"{found} (not logged?)"
-    return "lognorm", f"fractions from 0 to {values.high:.3g}"
-
-
-def _contradiction(form: str, values: Values, *, decoded: bool = False) -> str:
-    """Say what speaks against a form, if anything; decoded expression may dip below 0."""
-    if values.not_finite:
-        return values.not_finite
-    if not values.numbers.any():
-        return NOTHING
-    if form == "counts":
-        if values.low < -BESIDE:
-            return "negative values"
-        return "" if values.beside_whole else values.logged
-    if form == "lognorm":
-        dips = decoded and -values.low < values.high and not values.standardised
-        if values.low < 0 and not dips:
-            return "negative values"
-        if values.high > MAX_LOGNORM:
-            return f"values up to {values.high:.4g}, which were never logged"
-        return "whole numbers like counts" if values.whole and values.high > 1 else ""
-    if form == "pcs":
-        if values.whole and values.low >= 0:
-            return "whole numbers like counts"
-        return values.logged
-    return ""
-
-
-def _doubts(values: Values, form: str, *, detected: bool) -> Iterator[str]:
-    """Yield what a reader should know of values that were taken."""
-    where = values.where
-    if form == "counts" and not values.whole:
-        if values.beside_whole:
-            yield f"{where}: numbers within {BESIDE:g} of whole ones were rounded."
-        else:
-            yield (
-                f"{where}: fractional counts are kept as they are, as after the removal of ambient "
-                "RNA; models of counts need whole numbers."
-            )
-    if form == "lognorm" and detected and not values.logged:
-        yield (
-            f"{where} was taken as log-normalised because its values are fractions up to "
-            f"{values.high:.3g}; nothing else shows it. If they are counts, write form='counts'."
-        )
-    if form in ("pcs", "state"):
-        if form == "pcs" and values.standardised and len(values.var) > 3:
-            yield f"{where}: columns have mean 0 and s.d. 1, like scaled genes and unlike PCs."
-        x = values.x.toarray() if sparse.issparse(values.x) else values.x
-        away = np.abs(x - np.median(x, axis=0))
-        spread = 1.4826 * np.median(away, axis=0)
-        far = (away > FAR * np.where(spread > 0, spread, np.inf)).any(axis=1)
-        if 0 < far.mean() < 0.01:
-            cell = values.cells[far.argmax()]
-            yield f"{where}: {far.sum()} cells lie far from all others, such as {cell!r}."
-
-
-# ----------------------------------------------------------------------------------- where they are
 
 
 def choose_values(
@@ -141,23 +52,22 @@ def choose_values(
         If that cannot be told, or is not what was declared.
     """
     if form is not None and form not in FORMS:
-        raise ValueError(f"{path}: form={form!r}, expected one of {FORMS}")
+        raise ValueError(f"{path}: form={form!r}, expected one of {[*FORMS]}")
     try:
-        taken = _named(adata, "X" if layer is None else layer)
-        detected = form is None
-        if layer is not None:
-            form, why = _as_declared(taken, form)
-        elif detected and _is_believed(recorded, taken, notes):
-            detected, form, why = False, recorded, f"{recorded}, as recorded in the file"
-        else:
+        taken = _named(adata, layer or "X")
+        if layer is None and form is None and _is_believed(recorded, taken, notes):
+            form, why = recorded, f"{recorded}, as recorded in the file"
+        elif layer is None:
             taken, form, why = _found(adata, taken, form)
+        else:
+            form, why = _settled(adata, taken, form)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     DataFile(path).require_unique(taken.var.index, "gene names (var_names)")
-    notes += _doubts(taken, form, detected=detected)
-    if form == "counts" and not taken.whole and taken.beside_whole:
-        whole = taken.x.rint() if sparse.issparse(taken.x) else np.rint(taken.x)
-        taken = replace(taken, x=whole)
+    if form == "counts":
+        taken = _rounded(taken, notes)
+    if form in ("pcs", "state"):
+        notes += _far_cells(taken)
     return _with_values(adata, taken), form, f"Took {taken.where} as {why}."
 
 
@@ -171,16 +81,83 @@ def _is_believed(recorded: str | None, values: Values, notes: list[str]) -> bool
     return not against
 
 
+# ------------------------------------------------------------------------------ what they look like
+
+
+def _recognised(values: Values) -> tuple[str, str]:
+    """Form that values look like, empty if that cannot be told; and what was found."""
+    columns = f"{len(values.var)} columns"
+    if values.unusable:
+        return "", values.unusable
+    if values.like_counts:
+        return "counts", f"whole numbers from 0 to {values.high:g}"
+    if values.coordinates:
+        return "pcs", f"{columns}, {values.var.index[0]!r} to {values.var.index[-1]!r}"
+    if values.logged:
+        return "lognorm", values.logged
+    if values.low < 0:
+        return "", f"negative values in {columns} (scaled genes, or PCs?)"
+    found = f"fractions up to {values.high:.4g}"
+    if values.mostly_whole or values.reduced:
+        return "", f"{found}, the others whole or just below 1 (counts without ambient RNA?)"
+    if values.multiplied or values.high > MAX_LOGNORM:
+        return "", f"{found} (normalised but not logged? {values.multiplied})"
+    return "lognorm", f"{found}, and nothing else shows it"
+
+
+def _contradiction(form: str, values: Values, *, decoded: bool = False) -> str:
+    """Say what speaks against a form, if anything; decoded expression may dip below 0."""
+    dips = decoded and values.sample.mean() > 0.1 * values.sample.std()  # scaled genes have mean 0
+    if values.unusable:
+        return values.unusable
+    if values.low < -BESIDE and (form == "counts" or (form == "lognorm" and not dips)):
+        return "negative values"
+    if form == "lognorm" and values.high > MAX_LOGNORM:
+        return f"values up to {values.high:.4g}, which were never logged"
+    if form in ("lognorm", "pcs") and values.like_counts and values.high > 1:
+        return "whole numbers like counts"
+    return values.logged if form in ("counts", "pcs") and not values.like_counts else ""
+
+
+def _rounded(counts: Values, notes: list[str]) -> Values:
+    """Take noise from whole numbers; fractions stay as they are."""
+    if not counts.like_counts:
+        notes.append(
+            f"{counts.where}: fractional counts are kept as they are, as after the removal of "
+            "ambient RNA; models of counts need whole numbers."
+        )
+    elif (counts.numbers != np.rint(counts.numbers)).any():
+        notes.append(f"{counts.where}: numbers within {BESIDE:g} of whole ones were rounded.")
+        is_sparse = sparse.issparse(counts.x)
+        return replace(counts, x=counts.x.rint() if is_sparse else np.rint(counts.x))
+    return counts
+
+
+def _far_cells(values: Values) -> Iterator[str]:
+    """Yield a doubt if a few cells lie far from all others."""
+    x = values.x.toarray() if sparse.issparse(values.x) else values.x
+    away = np.abs(x - np.median(x, axis=0))
+    spread = 1.4826 * np.median(away, axis=0)
+    far = (away > FAR * np.where(spread > 0, spread, np.inf)).any(axis=1)
+    if 0 < far.mean() < 0.01:
+        cell = values.cells[far.argmax()]
+        yield f"{values.where}: {far.sum()} cells lie far from all others, such as {cell!r}."
+
+
+# ----------------------------------------------------------------------------------- where they are
+
+
 def _with_values(adata: ad.AnnData, taken: Values) -> ad.AnnData:
     """Put values in the place of X; what belongs to other columns is left out."""
     if taken.x is adata.X:
         return adata
-    parts = {"obs": adata.obs, "obsm": adata.obsm, "uns": dict(adata.uns)}
-    if taken.where == "X" or taken.where.startswith("layers"):
+    layers = {}
+    if taken.var.index.equals(adata.var_names):
         for key, values in adata.layers.items():
             if taken.where != f"layers[{key!r}]":
-                parts.setdefault("layers", {})[key] = values
-    return ad.AnnData(taken.x, var=taken.var, **parts)
+                layers[key] = values
+    others = {"obs": adata.obs, "obsm": adata.obsm, "uns": dict(adata.uns)}
+    return ad.AnnData(taken.x, var=taken.var, layers=layers, **others)
 
 
 def _named(adata: ad.AnnData, name: str) -> Values:
@@ -209,100 +186,39 @@ def _names(adata: ad.AnnData) -> list[str]:
     return [*first, *adata.layers, *adata.obsm]
 
 
-def _as_declared(values: Values, form: str | None) -> tuple[str, str]:
-    """Form of values that were chosen, and why; refused if that cannot be told or is wrong."""
-    if form is None:
-        form, found = _recognised(values)
-        if values.where.startswith("obsm['X_") and not values.not_finite and not values.whole:
-            return "pcs", "ready-made PCs, as coordinates lie there"
-        if not form:
-            raise ValueError(
-                f"cannot tell what {values.where} is: {found}, "
-                "declare form='counts', 'lognorm', 'pcs' or 'state'"
-            )
-        return form, _in_words(form, found)
-    if against := _contradiction(form, values):
-        raise ValueError(f"{values.where} was declared as {form} but holds {against}")
-    return form, f"{form}, as declared"
-
-
-def _in_words(form: str, found: str) -> str:
-    names = {"lognorm": "log-normalised expression", "pcs": "ready-made PCs"}
-    return f"{names.get(form, form)}: {found}"
-
-
-def _found(adata: ad.AnnData, values: Values, form: str | None) -> tuple[Values, str, str]:
+def _found(adata: ad.AnnData, x: Values, form: str | None) -> tuple[Values, str, str]:
     """Values to be used where the user names none, X or others; their form, and why."""
-    seen, found = _recognised(values)
-    if form is None and _is_sure(seen, values, adata):
-        why = _in_words(seen, found)
-        if seen == "lognorm" and (others := _elsewhere(adata, "counts")):
-            why += f"; counts are there, too: layer= (LAYER=) takes one of {others}"
-        return values, seen, why
-    if form is not None and form == seen:
-        return values, form, f"{form}, as declared"
-    for wanted in ("counts", "lognorm") if form is None else (form,):
-        others = _elsewhere(adata, wanted)
-        if len(others) > 1:
-            problem = f"X holds {found}, and different {wanted} are in {others}"
+    seen, found = _recognised(x)
+    others = ["counts", "lognorm"] if form is None else [form]
+    if form is None and not seen and (x.low < 0 or not x.numbers.any()):
+        others.append("pcs")
+    is_sure = seen == form if form else seen in ("counts", "pcs") or x.logged
+    for wanted in [] if is_sure else others:
+        names = _elsewhere(adata, wanted)
+        if len(names) > 1:
+            problem = f"X holds {found}, and different {wanted} are in {names}"
             raise ValueError(f"{problem}: choose one with layer= (LAYER=)")
-        if others:
-            return _instead(_named(adata, others[0]), wanted, found)
-    unlike_genes = values.low < 0 or not values.numbers.any()
-    if "X_pca" in adata.obsm and (form == "pcs" or (form is None and unlike_genes and not seen)):
-        return _instead(_named(adata, "X_pca"), "pcs", found)
-    return values, *_last_resort(values, form, adata)
-
-
-def _instead(taken: Values, form: str, found: str) -> tuple[Values, str, str]:
-    """Values that take the place of X, in which something else was found."""
-    if against := _contradiction(form, taken):
-        raise ValueError(f"X holds {found}, and {taken.where} holds {against}, expected {form}")
-    return taken, form, f"{_in_words(form, _recognised(taken)[1])}, because X holds {found}"
-
-
-def _is_sure(seen: str, values: Values, adata: ad.AnnData) -> bool:
-    """Whether no look at other matrices is needed."""
-    if seen == "lognorm":
-        return bool(values.logged)
-    if seen == "pcs":  # genes may be sorted by variance, too, and only genes have layers
-        return values.named_coordinates or not (adata.layers or adata.raw is not None)
-    return bool(seen)
-
-
-def _last_resort(values: Values, form: str | None, adata: ad.AnnData) -> tuple[str, str]:
-    """Form of X, and why, where nothing else can be used."""
-    seen, found = _recognised(values)
-    if form is None and seen == "lognorm":
-        return seen, _in_words(seen, found)
-    if form is not None and not (against := _contradiction(form, values)):
-        return form, f"{form}, as declared"
-    if values.not_finite:
-        raise ValueError(f"X holds {found}, expected finite numbers")
-    others = ""
-    if len(names := _names(adata)) > 1:
-        others = f"choose one of {names[:8]} with layer= (LAYER=), or "
-    if form is not None:
-        raise ValueError(f"X was declared as {form} but holds {against}; {others}declare another")
-    forms = FORMS[2:] if values.low < 0 else FORMS
-    what = f"X holds {found}, so one cannot tell what it is"
-    raise ValueError(f"{what}: {others}declare form= (FORM=), one of {forms}")
+        if names:
+            values = _named(adata, names[0])
+            _settled(adata, values, wanted)
+            why = f"{FORMS[wanted]}: {_recognised(values)[1]}, because X holds {found}"
+            return values, wanted, why
+    return x, *_settled(adata, x, form)
 
 
 def _elsewhere(adata: ad.AnnData, wanted: str) -> list[str]:
     """Names of what holds values of a form beside X; of equal ones the first, raw before layers."""
-    if wanted not in ("counts", "lognorm"):
-        return []
+    if wanted == "pcs":
+        return [name for name in adata.obsm if name == "X_pca"]
     found: dict[str, Values] = {}
-    first = [] if adata.raw is None else ["raw"]
-    for name in dict.fromkeys([*first, *adata.layers]):
-        values = _named(adata, name).sampled()
+    for name in [*([] if adata.raw is None else ["raw"]), *adata.layers]:
+        values = _named(adata, name)
         same = any(_holds(other, values) for other in found.values())
-        if not same and _recognised(values)[0] == wanted:
+        is_sure = values.logged if wanted == "lognorm" else _recognised(values)[0] == wanted
+        if is_sure and not same:
             found[name] = values
     whole = [name for name in found if name not in PARTS]
-    sure = [name for name in found if found[name].logged]
-    return whole if wanted == "counts" and whole else sure or list(found)
+    return whole or list(found)
 
 
 def _holds(more: Values, less: Values) -> bool:
@@ -310,4 +226,23 @@ def _holds(more: Values, less: Values) -> bool:
     if not more.var.index.is_unique:
         return False
     at = more.var.index.get_indexer(less.var.index)
-    return bool((at >= 0).all()) and np.allclose(more.dense[:, at], less.dense, equal_nan=True)
+    return bool((at >= 0).all()) and np.allclose(more.sample[:, at], less.sample, equal_nan=True)
+
+
+def _settled(adata: ad.AnnData, values: Values, form: str | None) -> tuple[str, str]:
+    """Form of values that are used, and why; refused if it cannot be told or is wrong."""
+    seen, found = _recognised(values)
+    names = _names(adata)
+    choose = f", or choose one of {names[:8]} with layer= (LAYER=)" if len(names) > 1 else ""
+    if values.unusable:
+        raise ValueError(f"{values.where} holds {found}, expected finite numbers{choose}")
+    if form is None and not seen:
+        forms = ["pcs", "state"] if values.low < 0 else [*FORMS]
+        ask = f"so one cannot tell what it is: declare form= (FORM=), one of {forms}{choose}"
+        raise ValueError(f"{values.where} holds {found}, {ask}")
+    if form is None:
+        return seen, f"{FORMS[seen]}: {found}"
+    if against := _contradiction(form, values):
+        problem = f"{values.where} was declared as {form} but holds {against}"
+        raise ValueError(f"{problem}: declare another{choose}")
+    return form, f"{form}, as declared"
