@@ -61,7 +61,11 @@ class OwnFile:
         choices = TableChoices(self.time, keys, self.genes, self.labels, self.sep)
         adata, notes = read_cells(self.path, choices=choices, cells=self.cells, given=self.given)
         before = _record_of(adata, notes)
-        _require_cells(adata, self.path)
+        if not adata.n_obs:
+            expected = "expected a snapshot of many at each of several times"
+            raise ValueError(f"{self.path}: holds no cell, {expected}")
+        DataFile(self.path).require_unique(adata.obs_names, "cell names (obs_names)")
+        DataFile(self.path).require_unique(adata.var_names, "gene names (var_names)")
         if self.drop is not None:
             kept = cells_with_a_time(adata.obs, self.time, self.path, self.drop, notes)
             adata = adata[kept].copy()
@@ -78,8 +82,12 @@ class OwnFile:
                 _set_aside(adata.obsm, "obsm", key, "it is not from this package", notes)
             if form == "pcs":
                 notes.append(OPTIMISTIC)
-            if self.population is None:
-                _set_repeats_aside(adata, labels, notes)
+        population = labels["population"]
+        if not before and population is not None and self.population is None:
+            if kind := _repeated(population, adata, labels):
+                reason = f"it repeats the {kind} (population_key='population' takes it anyway)"
+                _set_aside(adata.obs, "obs", "population", reason, notes)
+                labels["population"] = None
         for kind, key in {"time": self.time, **columns}.items():
             if key not in (None, kind) and kind in adata.obs:
                 reason = f"the {kind} of each cell is read from obs[{key!r}]"
@@ -123,14 +131,6 @@ def _record_of(adata: ad.AnnData, notes: list[str]) -> dict:
     return {}
 
 
-def _require_cells(adata: ad.AnnData, path: Path) -> None:
-    if not adata.n_obs:
-        expected = "expected a snapshot of many at each of several times"
-        raise ValueError(f"{path}: holds no cell, {expected}")
-    DataFile(path).require_unique(adata.obs_names, "cell names (obs_names)")
-    DataFile(path).require_unique(adata.var_names, "gene names (var_names)")
-
-
 # ------------------------------------------------------------------------ the user's own columns
 
 
@@ -161,22 +161,14 @@ def _set_aside(
     notes.append(f"{where}[{name!r}] of the file is now {where}[{new!r}]: {reason}.")
 
 
-def _set_repeats_aside(adata: ad.AnnData, labels: dict, notes: list[str]) -> None:
-    """Set a population by default aside if it repeats types or times."""
+def _repeated(labels: pd.Series, adata: ad.AnnData, read: dict[str, pd.Series]) -> str:
+    """Which of time and type some labels say in other words; empty if neither."""
     for kind in ("time", "cell_type"):
-        for other in (labels[kind], adata.obs.get(kind)):
-            if _repeats(labels["population"], other):
-                reason = f"it repeats the {kind} (population_key='population' takes it anyway)"
-                _set_aside(adata.obs, "obs", "population", reason, notes)
-                labels["population"] = None
-
-
-def _repeats(labels: pd.Series | None, other: pd.Series | None) -> bool:
-    """Whether two labels of each cell say the same in other words."""
-    if labels is None or other is None or labels.nunique() < 2:
-        return False
-    pairs = set(zip(labels, other.astype(str), strict=True))
-    return len(pairs) == labels.nunique() == other.nunique()
+        for other in (read[kind], adata.obs.get(kind)):
+            pairs = set() if other is None else set(zip(labels, other.astype(str), strict=True))
+            if len(pairs) > 1 and len(pairs) == labels.nunique() == other.nunique():
+                return kind
+    return ""
 
 
 def _is_amount(obs: pd.DataFrame, name: str, kinds: list[str]) -> bool:

@@ -5,7 +5,7 @@ principal components on the others and writes ``obsm["X_scimf"]`` for all. Ready
 simulated coordinates pass through unchanged.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import anndata as ad
 import numpy as np
@@ -101,8 +101,8 @@ class Space:
         arrays |= {name: getattr(self, name) for name in NUMBERS}
         arrays["form"] = np.array(self.form)
         if self.split is not None:
-            for name, part in self.split.to_dict().items():
-                arrays[OF_SPLIT + name] = part
+            for name, part in asdict(self.split).items():
+                arrays[OF_SPLIT + name] = np.array(part)
         return arrays
 
     @classmethod
@@ -114,8 +114,8 @@ class Space:
         split = {}
         for key, part in arrays.items():
             if key.startswith(OF_SPLIT):
-                split[key.removeprefix(OF_SPLIT)] = part
-        split = Split.from_dict(split) if split else None
+                split[key.removeprefix(OF_SPLIT)] = tuple(np.asarray(part).tolist())
+        split = Split(**split) if split else None
         return cls(form=str(arrays["form"]), **parts, split=split)
 
 

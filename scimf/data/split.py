@@ -1,7 +1,7 @@
 """Which cells nothing may see: held-out times and populations, fixed before anything is fitted."""
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import anndata as ad
@@ -40,37 +40,6 @@ class Split:
             if mine.any():
                 held |= mine & (time > time[mine].min())
         return held
-
-    def only_neighbours(self, adata: ad.AnnData) -> tuple[ad.AnnData, "Split"]:
-        """Keep the one held-out time and the training times next to it, of cells and of the split.
-
-        It is the protocol *neighbours_only*.
-
-        Raises
-        ------
-        ValueError
-            If there is not exactly one held-out time, or it has no training time on one side.
-        """
-        if len(self.held_times) != 1 or self.held_populations:
-            expected = "expected one held-out time and no held-out population"
-            raise ValueError(f"neighbours_only: {expected}, got {self.held_times}")
-        held = self.held_times[0]
-        before = [t for t in self.train_times if t < held]
-        after = [t for t in self.train_times if t > held]
-        if not before or not after:
-            expected = f"time {held:g} needs training times on both sides"
-            raise ValueError(f"neighbours_only: {expected}, there are {self.train_times}")
-        kept = adata[np.isin(_time(adata), (before[-1], held, after[0]))].copy()
-        return kept, hold_out(kept, times=[held])
-
-    def to_dict(self) -> dict[str, np.ndarray]:
-        """Plain arrays of numbers and texts for a checkpoint."""
-        return {name: np.array(part) for name, part in asdict(self).items()}
-
-    @classmethod
-    def from_dict(cls, arrays: dict[str, np.ndarray]) -> "Split":
-        """Inverse of :meth:`to_dict`."""
-        return cls(**{name: tuple(np.asarray(part).tolist()) for name, part in arrays.items()})
 
 
 def hold_out(

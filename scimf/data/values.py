@@ -4,7 +4,6 @@ The values themselves decide, whatever a matrix is called. Where X can be none o
 the layers are looked through; where two readings are possible, the user is asked.
 """
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,14 +15,8 @@ from scipy import sparse
 from scimf.data.blocks import DataFile
 from scimf.data.evidence import BESIDE, MAX_LOGNORM, Values
 
-#: What the values of a file may be, and how that is put into words.
-FORMS = {
-    "counts": "counts",
-    "lognorm": "log-normalised expression",
-    "pcs": "ready-made PCs",
-    "state": "state",
-}
-FAR = 50  #: robust standard deviations from which on a cell is not like the others
+FORMS = ("counts", "lognorm", "pcs", "state")
+FAR = 50  #: times as far from the middle as half of the cells: not like the others
 #: Layers that hold parts of the counts: they count only where there are no others.
 PARTS = ("spliced", "unspliced", "ambiguous", "spanning")
 
@@ -51,23 +44,26 @@ def choose_values(
     ValueError
         If that cannot be told, or is not what was declared.
     """
+    matrices = _matrices(adata)
     if form is not None and form not in FORMS:
-        raise ValueError(f"{path}: form={form!r}, expected one of {[*FORMS]}")
+        raise ValueError(f"{path}: form={form!r}, expected one of {FORMS}")
+    if layer is not None and layer not in matrices:
+        raise ValueError(f"{path}: layer={layer!r} is not there, expected one of {[*matrices]}")
     try:
-        taken = _named(adata, layer or "X")
+        taken = Values.of(*matrices[layer or "X"])
         if layer is None and form is None and _is_believed(recorded, taken, notes):
             form, why = recorded, f"{recorded}, as recorded in the file"
         elif layer is None:
-            taken, form, why = _found(adata, taken, form)
+            taken, form, why = _found(matrices, taken, form)
         else:
-            form, why = _settled(adata, taken, form)
+            form, why = _settled(matrices, taken, form)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     DataFile(path).require_unique(taken.var.index, "gene names (var_names)")
     if form == "counts":
         taken = _rounded(taken, notes)
     if form in ("pcs", "state"):
-        notes += _far_cells(taken)
+        _note_far_cells(taken, notes)
     return _with_values(adata, taken), form, f"Took {taken.where} as {why}."
 
 
@@ -101,7 +97,7 @@ def _recognised(values: Values) -> tuple[str, str]:
     if values.mostly_whole or values.reduced:
         return "", f"{found}, the others whole or just below 1 (counts without ambient RNA?)"
     if values.multiplied or values.high > MAX_LOGNORM:
-        return "", f"{found} (normalised but not logged? {values.multiplied})"
+        return "", f"{found} (normalised but not logged? {values.multiplied or 'too large'})"
     return "lognorm", f"{found}, and nothing else shows it"
 
 
@@ -112,10 +108,10 @@ def _contradiction(form: str, values: Values, *, decoded: bool = False) -> str:
         return values.unusable
     if values.low < -BESIDE and (form == "counts" or (form == "lognorm" and not dips)):
         return "negative values"
-    if form == "lognorm" and values.high > MAX_LOGNORM:
-        return f"values up to {values.high:.4g}, which were never logged"
     if form in ("lognorm", "pcs") and values.like_counts and values.high > 1:
         return "whole numbers like counts"
+    if form == "lognorm" and values.high > MAX_LOGNORM:
+        return f"values up to {values.high:.4g}, which were never logged"
     return values.logged if form in ("counts", "pcs") and not values.like_counts else ""
 
 
@@ -133,18 +129,33 @@ def _rounded(counts: Values, notes: list[str]) -> Values:
     return counts
 
 
-def _far_cells(values: Values) -> Iterator[str]:
-    """Yield a doubt if a few cells lie far from all others."""
+def _note_far_cells(values: Values, notes: list[str]) -> None:
     x = values.x.toarray() if sparse.issparse(values.x) else values.x
-    away = np.abs(x - np.median(x, axis=0))
-    spread = 1.4826 * np.median(away, axis=0)
-    far = (away > FAR * np.where(spread > 0, spread, np.inf)).any(axis=1)
+    away = np.abs(x - np.median(x, axis=0)).max(axis=1)
+    far = away > FAR * np.median(away)
     if 0 < far.mean() < 0.01:
         cell = values.cells[far.argmax()]
-        yield f"{values.where}: {far.sum()} cells lie far from all others, such as {cell!r}."
+        where = f"{values.where}: {far.sum()} cells"
+        notes.append(f"{where} lie far from all others, such as {cell!r}.")
 
 
 # ----------------------------------------------------------------------------------- where they are
+
+
+def _matrices(adata: ad.AnnData) -> dict[str, tuple]:
+    """By the names that ``layer`` can be: where a matrix is, it, its cells and its columns."""
+    cells = adata.obs_names
+    x = sparse.csr_matrix(adata.shape) if adata.X is None else adata.X
+    found = {"X": ("X", x, cells, adata.var)}
+    if adata.raw is not None:
+        found["raw"] = ("raw", adata.raw.X, cells, adata.raw.var)
+    for key, x in adata.layers.items():
+        found.setdefault(key, (f"layers[{key!r}]", x, cells, adata.var))
+    for key, x in adata.obsm.items():
+        prefix = "PC" if key == "X_pca" else key.removeprefix("X_")
+        var = pd.DataFrame(index=[f"{prefix}{k + 1}" for k in range(x.shape[1])])
+        found.setdefault(key, (f"obsm[{key!r}]", x, cells, var))
+    return found
 
 
 def _with_values(adata: ad.AnnData, taken: Values) -> ad.AnnData:
@@ -160,33 +171,7 @@ def _with_values(adata: ad.AnnData, taken: Values) -> ad.AnnData:
     return ad.AnnData(taken.x, var=taken.var, layers=layers, **others)
 
 
-def _named(adata: ad.AnnData, name: str) -> Values:
-    """Return the matrix of a name."""
-    cells = adata.obs_names
-    if name == "X":
-        x = np.zeros(adata.shape, np.float32) if adata.X is None else adata.X
-        return Values.of("X", x, cells, adata.var)
-    if name == "raw" and adata.raw is not None:
-        return Values.of("raw", adata.raw.X, cells, adata.raw.var)
-    if name in adata.layers:
-        return Values.of(f"layers[{name!r}]", adata.layers[name], cells, adata.var)
-    if name in adata.obsm:
-        x = adata.obsm[name]
-        prefix = "PC" if name == "X_pca" else name.removeprefix("X_")
-        names = [f"{prefix}{k + 1}" for k in range(x.shape[1])]
-        if isinstance(x, pd.DataFrame):
-            names = x.columns.astype(str)
-        return Values.of(f"obsm[{name!r}]", x, cells, pd.DataFrame(index=names))
-    raise ValueError(f"layer={name!r} is not there, expected one of {_names(adata)}")
-
-
-def _names(adata: ad.AnnData) -> list[str]:
-    """Everything that ``layer`` can name."""
-    first = [name for name in ("X", "raw") if getattr(adata, name) is not None]
-    return [*first, *adata.layers, *adata.obsm]
-
-
-def _found(adata: ad.AnnData, x: Values, form: str | None) -> tuple[Values, str, str]:
+def _found(matrices: dict, x: Values, form: str | None) -> tuple[Values, str, str]:
     """Values to be used where the user names none, X or others; their form, and why."""
     seen, found = _recognised(x)
     others = ["counts", "lognorm"] if form is None else [form]
@@ -194,31 +179,28 @@ def _found(adata: ad.AnnData, x: Values, form: str | None) -> tuple[Values, str,
         others.append("pcs")
     is_sure = seen == form if form else seen in ("counts", "pcs") or x.logged
     for wanted in [] if is_sure else others:
-        names = _elsewhere(adata, wanted)
-        if len(names) > 1:
-            problem = f"X holds {found}, and different {wanted} are in {names}"
+        taken = _elsewhere(matrices, wanted)
+        if len(taken) > 1:
+            problem = f"X holds {found}, and different {wanted} are in {[*taken]}"
             raise ValueError(f"{problem}: choose one with layer= (LAYER=)")
-        if names:
-            values = _named(adata, names[0])
-            _settled(adata, values, wanted)
-            why = f"{FORMS[wanted]}: {_recognised(values)[1]}, because X holds {found}"
-            return values, wanted, why
-    return x, *_settled(adata, x, form)
+        if taken:
+            (values,) = taken.values()
+            _settled(matrices, values, wanted)
+            return values, wanted, f"{wanted}: {_recognised(values)[1]}, because X holds {found}"
+    return x, *_settled(matrices, x, form)
 
 
-def _elsewhere(adata: ad.AnnData, wanted: str) -> list[str]:
-    """Names of what holds values of a form beside X; of equal ones the first, raw before layers."""
-    if wanted == "pcs":
-        return [name for name in adata.obsm if name == "X_pca"]
+def _elsewhere(matrices: dict, wanted: str) -> dict[str, Values]:
+    """Return what holds values of a form beside X; of equal ones the first, raw before layers."""
     found: dict[str, Values] = {}
-    for name in [*([] if adata.raw is None else ["raw"]), *adata.layers]:
-        values = _named(adata, name)
-        same = any(_holds(other, values) for other in found.values())
+    for name, (where, *matrix) in matrices.items():
+        if name == "X" or (where.startswith("obsm") and (name, wanted) != ("X_pca", "pcs")):
+            continue
+        values = Values.of(where, *matrix)
         is_sure = values.logged if wanted == "lognorm" else _recognised(values)[0] == wanted
-        if is_sure and not same:
+        if is_sure and not any(_holds(other, values) for other in found.values()):
             found[name] = values
-    whole = [name for name in found if name not in PARTS]
-    return whole or list(found)
+    return {name: found[name] for name in found if name not in PARTS} or found
 
 
 def _holds(more: Values, less: Values) -> bool:
@@ -229,19 +211,21 @@ def _holds(more: Values, less: Values) -> bool:
     return bool((at >= 0).all()) and np.allclose(more.sample[:, at], less.sample, equal_nan=True)
 
 
-def _settled(adata: ad.AnnData, values: Values, form: str | None) -> tuple[str, str]:
+def _settled(matrices: dict, values: Values, form: str | None) -> tuple[str, str]:
     """Form of values that are used, and why; refused if it cannot be told or is wrong."""
     seen, found = _recognised(values)
-    names = _names(adata)
-    choose = f", or choose one of {names[:8]} with layer= (LAYER=)" if len(names) > 1 else ""
+    names = [*matrices][:8]
+    choose = f", or choose one of {names} with layer= (LAYER=)" if len(names) > 1 else ""
     if values.unusable:
-        raise ValueError(f"{values.where} holds {found}, expected finite numbers{choose}")
+        raise ValueError(
+            f"{values.where} holds {found}, expected finite numbers, not all zero{choose}"
+        )
     if form is None and not seen:
-        forms = ["pcs", "state"] if values.low < 0 else [*FORMS]
+        forms = FORMS[2:] if values.low < 0 else FORMS
         ask = f"so one cannot tell what it is: declare form= (FORM=), one of {forms}{choose}"
         raise ValueError(f"{values.where} holds {found}, {ask}")
     if form is None:
-        return seen, f"{FORMS[seen]}: {found}"
+        return seen, f"{seen}: {found}"
     if against := _contradiction(form, values):
         problem = f"{values.where} was declared as {form} but holds {against}"
         raise ValueError(f"{problem}: declare another{choose}")
