@@ -18,7 +18,7 @@ from scipy import sparse
 
 from scimf.core.identity import by_name
 from scimf.data.blocks import DataFile
-from scimf.data.evidence import MAX_LOGNORM
+from scimf.data.values import MAX_LOGNORM
 
 
 def _assembled(x, cells, genes, times=None, **labels: Sequence) -> ad.AnnData:

@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from scimf.data.evidence import recorded_form
 from scimf.data.split import Split
+from scimf.data.values import recorded_form
 
 #: Counts per cell after normalisation; a constant, so that no cell's value depends on another cell.
 TARGET = 1e4

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import sparse
 
-from scimf.data.evidence import MAX_LOGNORM, Values, recorded_form
+from scimf.data.values import MAX_LOGNORM, Values, recorded_form
 from scimf.dynamics.snapshots import KEY, Snapshots, populations
 
 if TYPE_CHECKING:

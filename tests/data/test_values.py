@@ -293,7 +293,7 @@ REFUSED = {  # a file, what is declared: words of the refusal
     "lognorm, large": (made(normalised()), {"form": "lognorm"}, "which were never logged"),
     "pcs, counts": (made(X), {"form": "pcs"}, "as pcs but holds whole numbers"),
     "pcs, logged": (made(logged()), {"form": "pcs"}, "as pcs but holds log1p"),
-    "state, zeros": (made(0 * X), {"form": "state"}, "X holds no value but zero"),
+    "state, zeros": (made(0 * X), {"form": "state"}, "as state but holds no value but zero"),
     "layer, not it": (FULL, {"layer": "raw", "form": "counts"}, "raw was declared as counts"),
 }
 
