@@ -16,10 +16,7 @@ from scimf.data.times import cells_with_a_time, column_of, read_times
 from scimf.data.values import choose_values
 from scimf.data.writable import make_writable
 
-OPTIMISTIC = (
-    "Ready-made PCs: if they were fitted on all times, "
-    "every held-out number from them is optimistic."
-)
+OPTIMISTIC = "PCs: if they were fitted on all times, held-out numbers from them are optimistic."
 ASIDE = "_of_file"  #: what the names of the user's own columns end in where one of ours is written
 #: Read where they are there: one positive number for all cells that agree in these labels.
 AMOUNTS = {"density": ["population"], "mass": ["population", "time"]}

@@ -119,18 +119,14 @@ def _read_zebrafish(files: list[Path], times: list[float]) -> ad.AnnData:
     x, genes, cells = DataFile(matrix).matrix("GENE")  # (genes, cells)
     table = _matched(table, cells, meta, matrix)
     hours = _times(table["Stage"], r"^(\d+(?:\.\d+)?)-", times, meta)
-    lineages = table.drop(columns="Stage")
-    labels = {"cell_type": _lineage(lineages)} if len(lineages.columns) else {}
+    lineage = pd.Series("unassigned", index=table.index)
+    for name in table.columns.drop("Stage"):  # they say of each cell whether it is one of it
+        member = table[name].str.upper() == "TRUE"
+        several = member & (lineage != "unassigned")
+        lineage[member] = name.removeprefix("Lineage_")
+        lineage[several] = "several lineages"
     x = x.T * np.float32(np.log(2))  # from log2(1 + v) to log(1 + v)
-    return _assembled(x, cells, genes, hours, **labels)
-
-
-def _lineage(lineages: pd.DataFrame) -> np.ndarray:  # (cells,) of text
-    """Name the lineage of each cell, from columns that say of each whether it is one of it."""
-    member = np.stack([lineages[name].str.upper() == "TRUE" for name in lineages], axis=1)
-    names = np.array([name.removeprefix("Lineage_") for name in lineages])
-    one = np.where(member.sum(1) == 1, names[member.argmax(1)], "several lineages")
-    return np.where(member.any(1), one, "unassigned")
+    return _assembled(x, cells, genes, hours, cell_type=lineage)
 
 
 def _read_reprogramming(files: list[Path], times: list[float], share: float) -> ad.AnnData:
@@ -143,10 +139,7 @@ def _read_reprogramming(files: list[Path], times: list[float], share: float) -> 
         cells = source.obs_names[dated]
         time = _times(day[cells], r"^(\d+)", times, days)  # whole days
         chosen = _sampled(time, share)
-        x = DataFile(matrix).rows(source.X, dated[chosen])
-        if x.nnz and (x.data.min() < 0 or x.data.max() > MAX_LOGNORM):
-            found = f"X goes from {x.data.min():g} to {x.data.max():g}"
-            raise ValueError(f"{matrix}: {found}, expected log1p values")
+        x = _checked(DataFile(matrix).rows(source.X, dated[chosen]), "log1p values", matrix)
         return _assembled(x, cells[chosen], source.var_names, time[chosen])
 
 
@@ -158,7 +151,7 @@ def _read_pancreas(files: list[Path], times: list[float]) -> ad.AnnData:
     table = _matched(table, cells, meta, matrix)
     time = _times(table["CellWeek"], r"^(\d+(?:\.\d+)?)$", times, meta)
     labels = {"cell_type": table["Assigned_cluster"], "batch": table["Differentiation"]}
-    return _assembled(_whole(x, f"{matrix}: the matrix"), cells, genes, time, **labels)
+    return _assembled(_checked(x, "counts", matrix), cells, genes, time, **labels)
 
 
 def _read_drosophila(files: list[Path], times: list[float], share: float) -> ad.AnnData:
@@ -168,7 +161,7 @@ def _read_drosophila(files: list[Path], times: list[float], share: float) -> ad.
     genes = DataFile(rows).first_column()
     chosen = _sampled(time, share)
     x = DataFile(matrix).market(len(genes), len(table))[chosen]  # (cells, genes)
-    x = _whole(x, f"{matrix}: the matrix")
+    x = _checked(x, "counts", matrix)
     labels = {"batch": table["exp"].iloc[chosen]} if "exp" in table else {}
     return _assembled(x, table.index[chosen], genes, time[chosen], **labels)
 
@@ -205,9 +198,12 @@ def _sampled(times: np.ndarray, share: float) -> np.ndarray:
     return np.sort(np.concatenate(drawn))
 
 
-def _whole(x: sparse.csr_matrix, where: str) -> sparse.csr_matrix:
-    if x.nnz and (x.data.min() < 0 or (x.data != np.rint(x.data)).any()):
-        raise ValueError(f"{where} holds negative or fractional values, expected counts")
+def _checked(x: sparse.csr_matrix, expected: str, path: Path) -> sparse.csr_matrix:
+    """Refuse what is no count, or no logarithm."""
+    is_good = x.data == np.rint(x.data) if expected.startswith("counts") else x.data <= MAX_LOGNORM
+    bad = x.data[~is_good | (x.data < 0)]
+    if len(bad):
+        raise ValueError(f"{path}: the matrix holds {bad[0]:g}, expected {expected}")
     return x
 
 
@@ -221,8 +217,7 @@ def _read_conditions(files: list[Path], **conditions: str) -> ad.AnnData:
     "train|test", that stands in the name of the file.
     """
     parts = [_read_part(file, conditions) for file in files]
-    suffix = "-" if len(files) > 1 else None  # screens share barcodes
-    adata = ad.concat(parts, index_unique=suffix)
+    adata = ad.concat(parts, index_unique="-" if len(parts) > 1 else None)  # they share barcodes
     if not adata.n_vars:
         found = f"var_names have no gene in common with {files[0].name}"
         raise ValueError(f"{files[-1]}: {found}, expected the same genes")
@@ -243,7 +238,7 @@ def _read_part(file: Path, conditions: dict[str, str]) -> ad.AnnData:
         # The counts are in the first of these that there is.
         places = {"X": source.X, **source.layers}
         place = next(name for name in ("X_counts", "counts", "X") if name in places)
-        x = _whole(DataFile(file).rows(places[place]), f"{file}: {place}")
+        x = _checked(DataFile(file).rows(places[place]), f"counts in {place}", file)
         return _assembled(x, source.obs_names, source.var_names, **labels)
 
 

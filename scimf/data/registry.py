@@ -59,12 +59,9 @@ def _rows_of(name: str, **options) -> list[dict]:
 
 def _fetched(name: str, row: dict) -> Path:
     target = paths.DATA / row["file"]
-    steps = entries()[name].get("manual")
-    if not target.is_file() and steps:
-        raise DataUnavailable(
-            f"{name}: {row['file']} is to be had by hand.\n{steps}\n"
-            f"It is at {row['url']}\nSave it as {target}"
-        )
+    if not target.is_file() and (steps := entries()[name].get("manual")):
+        place = f"It is at {row['url']}\nSave it as {target}"
+        raise DataUnavailable(f"{name}: {row['file']} is to be had by hand.\n{steps}\n{place}")
     if not target.is_file():
         _download(name, row, target)
     elif "sha256" in row and (digest := sha256_of(target)) != row["sha256"]:

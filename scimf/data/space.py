@@ -165,7 +165,11 @@ def _fit_genes(adata: ad.AnnData, split: Split, form: str, n_pcs: int, n_genes: 
         warnings.append(f"{n_constant} genes that are constant in the training cells were dropped.")
     chosen = varies
     if len(varies) > n_genes:
-        chosen = varies[_highly_variable(x[:, varies], n_genes)]
+        import scanpy as sc
+
+        training = ad.AnnData(x[:, varies], uns={"log1p": {"base": None}})  # which scanpy looks at
+        sc.pp.highly_variable_genes(training, n_top_genes=n_genes)
+        chosen = varies[training.var["highly_variable"]]
     if n_pcs > len(chosen):
         warnings.append(f"Only {len(chosen)} genes: {len(chosen)} PCs instead of {n_pcs}.")
         n_pcs = len(chosen)
@@ -179,15 +183,6 @@ def _fit_genes(adata: ad.AnnData, split: Split, form: str, n_pcs: int, n_genes: 
     names = tuple(adata.var_names[chosen])
     inputs = tuple(adata.var_names) if form == "counts" else names
     return Space(form, inputs, names, mean, scale, components, tuple(warnings), split)
-
-
-def _highly_variable(x, n_genes: int) -> np.ndarray:  # indices of columns, in their order
-    import scanpy as sc
-
-    training = ad.AnnData(x)
-    training.uns["log1p"] = {"base": None}  # how scanpy knows that x is logged
-    sc.pp.highly_variable_genes(training, n_top_genes=n_genes)
-    return np.flatnonzero(training.var["highly_variable"])
 
 
 def _principal_components(z: np.ndarray, n: int) -> np.ndarray:  # (n, genes)

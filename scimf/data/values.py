@@ -28,8 +28,8 @@ EXACT = 2**24  #: float32 holds every whole number up to here
 LOGARITHMS = {"log1p": 1.0, "log2(1 + x)": np.log(2), "log10(1 + x)": np.log(10)}
 #: Columns of tools that make coordinates: ``PC1``, ``PC_1``, ``UMAP-2``, ``latent0``, ``Z_0``.
 COORDINATES = re.compile(
-    r"(x?_?pca?s?|ic|lsi|nmf|lv|comp(onent)?|dim(ension)?|dc|diffmap|umap|t-?sne|phate|mde|latent"
-    r"|z|harmony|scvi|factor|program|embedding)[ _.-]?\d+",
+    r"(x_)?(pca?s?|ic|lsi|nmf|comp(onent)?|dim|dc|umap|t-?sne|phate|latent|z|scvi|harmony|factor"
+    r"|program)[ _.-]?\d+",
     re.IGNORECASE,
 )
 
@@ -99,14 +99,9 @@ class Values:
         return ((small > 0.5) & (small < 1.02)).sum() > 0.9 * len(small)
 
     @cached_property
-    def multiplied(self) -> str:
-        """How one sees that these are counts times a factor for each cell; empty otherwise."""
-        return _multiplied(self.sample)
-
-    @cached_property
     def logged(self) -> str:
-        """How one sees that these are logarithms of such values; empty otherwise."""
-        if self.low < 0 or self.high > MAX_LOGNORM or self.mostly_whole or self.multiplied:
+        """How one sees that these are logarithms of normalised counts; empty otherwise."""
+        if self.low < 0 or self.high > MAX_LOGNORM or self.mostly_whole or _multiplied(self.sample):
             return ""
         for name, factor in LOGARITHMS.items():
             if seen := _multiplied(np.expm1(self.sample * factor)):
@@ -140,9 +135,6 @@ def _multiplied(x: np.ndarray) -> str:
     if len(total) >= 5 and x.shape[1] >= 10 and total.std() < 1e-3 * total.mean():
         return f"every cell sums to {total.mean():.4g}"
     return ""
-
-
-# -------------------------------------------------------------------------------- what is decided
 
 
 def choose_values(
@@ -220,8 +212,9 @@ def _recognised(values: Values) -> tuple[str, str]:
     found = f"fractions up to {values.high:.4g}"
     if values.mostly_whole or values.reduced:
         return "", f"{found}, the others whole or just below 1 (counts without ambient RNA?)"
-    if values.multiplied or values.high > MAX_LOGNORM:
-        return "", f"{found} (normalised but not logged? {values.multiplied or 'too large'})"
+    how = _multiplied(values.sample)
+    if how or values.high > MAX_LOGNORM:
+        return "", f"{found} (normalised but not logged? {how or 'too large'})"
     return "lognorm", f"{found}, and nothing else shows it"
 
 

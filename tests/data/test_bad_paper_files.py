@@ -143,7 +143,7 @@ def test_bad_files_are_named(name, damage, index, says):
 
 def test_fractions_are_no_counts():
     write_pancreas(scale=0.5)
-    with pytest.raises(ValueError, match="fractional values, expected counts"):
+    with pytest.raises(ValueError, match=r"matrix holds \d*\.5, expected counts"):
         load("pancreas")
 
 
@@ -168,9 +168,9 @@ def test_raw_counts_are_no_logarithms():
         (
             "hlca",
             {"layers": {"X_counts": sparse.csr_matrix(counts(40) / 3)}},
-            "X_counts holds .*fractional",
+            "holds .*, expected counts in X_counts",
         ),
-        ("parse_1m", {"X": sparse.csr_matrix(-counts(40))}, "negative"),
+        ("parse_1m", {"X": sparse.csr_matrix(-counts(40))}, r"holds -\d, expected counts in X"),
     ],
 )
 def test_bad_conditions_are_named(name, changes, says):
