@@ -74,7 +74,7 @@ from evidence.choices import NEIGHBOUR_CHOICES, NESTED_CHOICES, PACED, Choice
 from evidence.choices import compare_choices, recommended
 from evidence.predictions import EXTRA, LEARNED, Training
 from evidence.scores import Sizes, score_board
-from evidence.setups import inner_neighbours, inner_setup, setups
+from evidence.setups import inner_neighbours, inner_setup, only_neighbours, setups
 from evidence.summaries import difference, published_numbers, skills, summary
 from evidence.two_sided import fit_two_sided
 from scimf import evaluate, fit_space, hold_out, interval, load, plots, start_notebook
@@ -103,12 +103,12 @@ run
 # A number means something only with the cells that were allowed to make it. Most printed tables are
 # fits to all times; of the rest, some predict a day from its two neighbours (*bridge*) and some
 # from all other days (*leave-one-out*), which is easier or harder depending on the data. We never
-# mix them: `split.only_neighbours` takes the other days away before anything is fitted.
+# mix them: `only_neighbours` takes the other days away before anything is fitted.
 
 # %%
 toy = load("typed", **BOARDS["toy"].options)
 leave_one_out = hold_out(toy, times=[2.0])
-_, bridge = leave_one_out.only_neighbours(toy)
+_, bridge = only_neighbours(toy, leave_one_out)
 seen = {"bridge": [bridge.train_times], "leave-one-out": [leave_one_out.train_times]}
 pd.DataFrame(seen, index=["training times"]).T
 

@@ -110,7 +110,7 @@ def _load_registered(name: str, **options) -> ad.AnnData:
     row_of = {paths.DATA / row["file"]: row for row in entry["files"]}
     rows = [row_of[file] for file in files]
     digests = [row_of[file].get("sha256") or sha256_of(file) for file in files]
-    adata = READERS[name](files)
+    adata = READERS[name](files, **entry.get("read", {}))
     about = {key: entry[key] for key in ("title", "form", "time_unit", "licence", "citation")}
     adata.uns["scimf"] = {
         "name": name,

@@ -1,6 +1,6 @@
 """Your own file: everything is checked, and put into words, before anything is computed."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,16 +11,15 @@ import pandas as pd
 from scimf.core.files import sha256_of
 from scimf.data.blocks import DataFile
 from scimf.data.formats import read_cells
-from scimf.data.own_columns import record_of, set_aside, set_coordinates_aside
 from scimf.data.tables import TableChoices
 from scimf.data.times import cells_with_a_time, column_of, read_times
 from scimf.data.values import choose_values
 from scimf.data.writable import make_writable
 
-OPTIMISTIC = (
-    "Ready-made PCs: if they were fitted on all times, "
-    "every held-out number from them is optimistic."
-)
+OPTIMISTIC = "PCs: if they were fitted on all times, held-out numbers from them are optimistic."
+ASIDE = "_of_file"  #: what the names of the user's own columns end in where one of ours is written
+#: Read where they are there: one positive number for all cells that agree in these labels.
+AMOUNTS = {"density": ["population"], "mass": ["population", "time"]}
 
 
 @dataclass(frozen=True)
@@ -58,28 +57,44 @@ class OwnFile:
         keys = tuple(key for key in columns.values() if key is not None)
         choices = TableChoices(self.time, keys, self.genes, self.labels, self.sep)
         adata, notes = read_cells(self.path, choices=choices, cells=self.cells, given=self.given)
-        before = record_of(adata, notes)
-        _require_cells(adata, self.path)
+        before = _record_of(adata, notes)
+        if not adata.n_obs:
+            expected = "expected a snapshot of many at each of several times"
+            raise ValueError(f"{self.path}: holds no cell, {expected}")
+        DataFile(self.path).require_unique(adata.obs_names, "cell names (obs_names)")
+        DataFile(self.path).require_unique(adata.var_names, "gene names (var_names)")
         if self.drop is not None:
             kept = cells_with_a_time(adata.obs, self.time, self.path, self.drop, notes)
             adata = adata[kept].copy()
         times, unit = read_times(adata.obs, self.time, self.path, notes, self.bins)
-        labels = {}
+        labels = {"time": pd.Series(times, index=adata.obs_names)}
         for kind, key in columns.items():
             labels[kind] = _read_labels(adata.obs, key, kind, self.path, notes)
         decided = {"layer": self.layer, "form": self.form, "recorded": before.get("form")}
         adata, form, detected = choose_values(adata, self.path, notes, **decided)
-        if not before:
-            notes += set_coordinates_aside(adata)
-            if form == "pcs":
-                notes.append(OPTIMISTIC)
         if unit is None:
             unit = str(before.get("time_unit", "a.u.")) if self.time == "time" else "a.u."
-        labels["time"] = pd.Series(times, index=adata.obs_names)
-        notes += set_aside(adata, {"time": self.time, **columns}, labels, recorded=bool(before))
-        for kind, values in labels.items():
-            if values is not None:
-                adata.obs[kind] = values
+        if not before:
+            for key in [key for key in adata.obsm if key.endswith("_scimf")]:
+                _set_aside(adata.obsm, "obsm", key, "it is not from this package", notes)
+            if form == "pcs":
+                notes.append(OPTIMISTIC)
+        population = labels["population"]
+        if not before and population is not None and self.population is None:
+            if kind := _repeated(population, adata, labels):
+                reason = f"it repeats the {kind} (population_key='population' takes it anyway)"
+                _set_aside(adata.obs, "obs", "population", reason, notes)
+                labels["population"] = None
+        for kind, key in {"time": self.time, **columns}.items():
+            if key not in (None, kind) and kind in adata.obs:
+                reason = f"the {kind} of each cell is read from obs[{key!r}]"
+                _set_aside(adata.obs, "obs", kind, reason, notes)
+            if labels[kind] is not None:
+                adata.obs[kind] = labels[kind]
+        for name, kinds in AMOUNTS.items():
+            if name in adata.obs and not _is_amount(adata.obs, name, kinds):
+                reason = f"it is not one positive number for each {' and '.join(kinds)}"
+                _set_aside(adata.obs, "obs", name, reason, notes)
         adata.uns["scimf"] = before
         make_writable(adata, notes)
         about = {"form": form, "time_unit": unit, "detected": detected}
@@ -103,15 +118,17 @@ class OwnFile:
         }
 
 
-def _require_cells(adata: ad.AnnData, path: Path) -> None:
-    if not adata.n_obs:
-        expected = "expected a snapshot of many at each of several times"
-        raise ValueError(f"{path}: holds no cell, {expected}")
-    DataFile(path).require_unique(adata.obs_names, "cell names (obs_names)")
-    DataFile(path).require_unique(adata.var_names, "gene names (var_names)")
+def _record_of(adata: ad.AnnData, notes: list[str]) -> dict:
+    """Return what a file that this package wrote says of itself; empty for any other file."""
+    record = adata.uns.get("scimf")
+    if isinstance(record, Mapping) and {"name", "form"} & set(record):
+        return dict(record)
+    if record is not None:
+        notes.append("uns['scimf'] of the file is no record of this package and was replaced.")
+    return {}
 
 
-# --------------------------------------------------------------------------- times and labels
+# ------------------------------------------------------------------------ the user's own columns
 
 
 def _read_labels(
@@ -128,3 +145,32 @@ def _read_labels(
     if missing:
         notes.append(f"{missing} cells without a {default} are called 'unknown'.")
     return labels.where(labels.notna(), "unknown").astype(str).astype("category")
+
+
+def _set_aside(
+    elements: MutableMapping, where: str, name: str, reason: str, notes: list[str]
+) -> None:
+    """Rename what would be overwritten, or read although nobody asked for it."""
+    new = name
+    while new in elements:
+        new += ASIDE
+    elements[new] = elements.pop(name)
+    notes.append(f"{where}[{name!r}] of the file is now {where}[{new!r}]: {reason}.")
+
+
+def _repeated(labels: pd.Series, adata: ad.AnnData, read: dict[str, pd.Series]) -> str:
+    """Which of time and type some labels say in other words; empty if neither."""
+    for kind in ("time", "cell_type"):
+        for other in (read[kind], adata.obs.get(kind)):
+            pairs = set() if other is None else set(zip(labels, other.astype(str), strict=True))
+            if len(pairs) > 1 and len(pairs) == labels.nunique() == other.nunique():
+                return kind
+    return ""
+
+
+def _is_amount(obs: pd.DataFrame, name: str, kinds: list[str]) -> bool:
+    """Whether a column is one positive, finite number wherever all labels are the same."""
+    numbers = pd.to_numeric(obs[name].astype(object), errors="coerce").astype(np.float64)
+    by = [obs[kind] for kind in kinds if kind in obs] or np.zeros(len(obs))
+    first = numbers.groupby(by, observed=True).transform("first")
+    return bool(((numbers == first) & (numbers > 0) & np.isfinite(numbers)).all())

@@ -6,16 +6,7 @@ from urllib.parse import urlsplit
 
 from scimf.core import paths
 from scimf.core.files import read_toml, sha256_of
-from scimf.core.identity import by_name
 
-#: Data sets that come in variants: the option of :func:`scimf.load`, and the part of a file name
-#: that each value (first = default) stands for.
-VARIANTS = by_name(
-    {
-        "cite_hspc": ("n_pcs", {50: "_pcas_50_", 100: "_pcas_100_"}),
-        "cytobridge_sim": ("which", {"attraction": "_attract", "no_interaction": "_no_interact"}),
-    }
-)
 TIMEOUT = 20  #: seconds without an answer before a download is given up
 
 
@@ -52,37 +43,32 @@ def _rows_of(name: str, **options) -> list[dict]:
     if name not in known:
         known_names = ", ".join(known)
         raise ValueError(f"{name!r} is not in scimf/data/registry.toml, which has {known_names}")
-    option, parts = VARIANTS.get(name, (None, {}))
-    unknown = set(options) - {option}
+    variants = known[name].get("variants", {})  # the first is the default
+    unknown = set(options) - set(variants)
     if unknown:
-        expected = [option] if option else "none"
+        expected = list(variants) or "none"
         raise ValueError(f"{name}: unknown options {sorted(unknown)}; expected {expected}")
     rows = known[name]["files"]
-    if option is None:
-        return rows
-    value = options.get(option, next(iter(parts)))
-    if value not in parts:
-        raise ValueError(f"{name}: {option}={value!r}, expected one of {list(parts)}")
-    return [row for row in rows if parts[value] in row["file"]]
+    for option, parts in variants.items():
+        value = options.get(option, next(iter(parts)))
+        if str(value) not in parts:
+            raise ValueError(f"{name}: {option}={value!r}, expected one of {list(parts)}")
+        rows = [row for row in rows if parts[str(value)] in row["file"]]
+    return rows
 
 
 def _fetched(name: str, row: dict) -> Path:
     target = paths.DATA / row["file"]
-    if target.is_file():
-        digest = sha256_of(target) if "sha256" in row else None
-        if digest != row.get("sha256"):
-            raise ValueError(
-                f"{name}: {target} is damaged or another version: sha256 {digest}, expected "
-                f"{row['sha256']}. Delete it and load again to download a fresh copy."
-            )
-        return target
-    steps = entries()[name].get("manual")
-    if steps:
-        raise DataUnavailable(
-            f"{name}: {row['file']} is to be had by hand.\n{steps}\n"
-            f"It is at {row['url']}\nSave it as {target}"
+    if not target.is_file() and (steps := entries()[name].get("manual")):
+        place = f"It is at {row['url']}\nSave it as {target}"
+        raise DataUnavailable(f"{name}: {row['file']} is to be had by hand.\n{steps}\n{place}")
+    if not target.is_file():
+        _download(name, row, target)
+    elif "sha256" in row and (digest := sha256_of(target)) != row["sha256"]:
+        raise ValueError(
+            f"{name}: {target} is damaged or another version: sha256 {digest}, expected "
+            f"{row['sha256']}. Delete it and load again to download a fresh copy."
         )
-    _download(name, row, target)
     return target
 
 

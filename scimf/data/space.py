@@ -5,20 +5,22 @@ principal components on the others and writes ``obsm["X_scimf"]`` for all. Ready
 simulated coordinates pass through unchanged.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass
 
 import anndata as ad
 import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from scimf.data.evidence import recorded_form
 from scimf.data.split import Split
+from scimf.data.values import recorded_form
 
 #: Counts per cell after normalisation; a constant, so that no cell's value depends on another cell.
 TARGET = 1e4
 BLOCK = 10_000  #: cells made dense at once when coordinates are computed
 OF_SPLIT = "split_"  #: what the keys of a split begin with in :meth:`Space.to_dict`
+TEXTS = ("inputs", "names", "warnings")  #: fields that are texts
+NUMBERS = ("mean", "scale", "components")  #: fields that are arrays
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,41 +97,26 @@ class Space:
 
     def to_dict(self) -> dict[str, np.ndarray]:
         """Plain arrays of numbers and texts for a checkpoint; nothing needs pickle."""
-        arrays = {
-            "form": np.array(self.form),
-            "inputs": np.array(self.inputs, dtype=str),
-            "names": np.array(self.names, dtype=str),
-            "mean": self.mean,
-            "scale": self.scale,
-            "components": self.components,
-            "warnings": np.array(self.warnings, dtype=str),
-        }
+        arrays = {name: np.array(getattr(self, name), dtype=str) for name in TEXTS}
+        arrays |= {name: getattr(self, name) for name in NUMBERS}
+        arrays["form"] = np.array(self.form)
         if self.split is not None:
-            for name, part in self.split.to_dict().items():
-                arrays[OF_SPLIT + name] = part
+            for name, part in asdict(self.split).items():
+                arrays[OF_SPLIT + name] = np.array(part)
         return arrays
 
     @classmethod
     def from_dict(cls, arrays: dict[str, np.ndarray]) -> "Space":
         """Inverse of :meth:`to_dict`."""
+        parts = {name: np.asarray(arrays[name], dtype=np.float64) for name in NUMBERS}
+        for name in TEXTS:
+            parts[name] = tuple(np.asarray(arrays[name]).astype(str).tolist())
         split = {}
         for key, part in arrays.items():
             if key.startswith(OF_SPLIT):
-                split[key.removeprefix(OF_SPLIT)] = part
-        return cls(
-            form=str(arrays["form"]),
-            inputs=_texts(arrays["inputs"]),
-            names=_texts(arrays["names"]),
-            mean=np.asarray(arrays["mean"], dtype=np.float64),
-            scale=np.asarray(arrays["scale"], dtype=np.float64),
-            components=np.asarray(arrays["components"], dtype=np.float64),
-            warnings=_texts(arrays["warnings"]),
-            split=Split.from_dict(split) if split else None,
-        )
-
-
-def _texts(values: np.ndarray) -> tuple[str, ...]:
-    return tuple(np.asarray(values).astype(str).tolist())
+                split[key.removeprefix(OF_SPLIT)] = tuple(np.asarray(part).tolist())
+        split = Split(**split) if split else None
+        return cls(form=str(arrays["form"]), **parts, split=split)
 
 
 def fit_space(adata: ad.AnnData, split: Split, *, n_pcs: int = 50, n_genes: int = 2000) -> Space:
@@ -152,19 +139,14 @@ def fit_space(adata: ad.AnnData, split: Split, *, n_pcs: int = 50, n_genes: int 
         raise ValueError(f"n_pcs={n_pcs}, n_genes={n_genes}: expected at least 1 of each")
     _require_finite(adata.X)
     if form in ("pcs", "state"):
-        space = _first_columns(adata, form, n_pcs)
+        names = tuple(adata.var_names[:n_pcs])
+        warnings = ("Ready-made PCs: nothing was fitted here.",) if form == "pcs" else ()
+        none = np.zeros(0)
+        space = Space(form, names, names, none, none, np.zeros((0, len(names))), warnings, split)
     else:
         space = _fit_genes(adata, split, form, n_pcs, n_genes)
-    space = replace(space, split=split)
     adata.obsm["X_scimf"] = space.encode(adata)
     return space
-
-
-def _first_columns(adata: ad.AnnData, form: str, n: int) -> Space:
-    names = tuple(adata.var_names[:n])
-    warnings = ("Ready-made PCs: nothing was fitted here.",) if form == "pcs" else ()
-    empty = np.zeros(0)
-    return Space(form, names, names, empty, empty, np.zeros((0, len(names))), warnings)
 
 
 def _fit_genes(adata: ad.AnnData, split: Split, form: str, n_pcs: int, n_genes: int) -> Space:
@@ -183,7 +165,11 @@ def _fit_genes(adata: ad.AnnData, split: Split, form: str, n_pcs: int, n_genes: 
         warnings.append(f"{n_constant} genes that are constant in the training cells were dropped.")
     chosen = varies
     if len(varies) > n_genes:
-        chosen = varies[_highly_variable(x[:, varies], n_genes)]
+        import scanpy as sc
+
+        training = ad.AnnData(x[:, varies], uns={"log1p": {"base": None}})  # which scanpy looks at
+        sc.pp.highly_variable_genes(training, n_top_genes=n_genes)
+        chosen = varies[training.var["highly_variable"]]
     if n_pcs > len(chosen):
         warnings.append(f"Only {len(chosen)} genes: {len(chosen)} PCs instead of {n_pcs}.")
         n_pcs = len(chosen)
@@ -196,16 +182,7 @@ def _fit_genes(adata: ad.AnnData, split: Split, form: str, n_pcs: int, n_genes: 
     components = _principal_components(z, n_pcs)
     names = tuple(adata.var_names[chosen])
     inputs = tuple(adata.var_names) if form == "counts" else names
-    return Space(form, inputs, names, mean, scale, components, tuple(warnings))
-
-
-def _highly_variable(x, n_genes: int) -> np.ndarray:  # indices of columns, in their order
-    import scanpy as sc
-
-    training = ad.AnnData(x)
-    training.uns["log1p"] = {"base": None}  # how scanpy knows that x is logged
-    sc.pp.highly_variable_genes(training, n_top_genes=n_genes)
-    return np.flatnonzero(training.var["highly_variable"])
+    return Space(form, inputs, names, mean, scale, components, tuple(warnings), split)
 
 
 def _principal_components(z: np.ndarray, n: int) -> np.ndarray:  # (n, genes)

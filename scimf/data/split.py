@@ -2,42 +2,17 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 import anndata as ad
 import numpy as np
 
-from scimf.core.identity import by_name
+from scimf.core.files import read_toml
 from scimf.data.time_labels import find_time
-from scimf.data.times import NEAR
 
-#: Held-out times of the scIMF paper's named splits, by data set, in the data's own unit; its code
-#: names them by index. Drosophila stands in the code's history only, not in the paper.
-SPLITS: dict[str, dict[str, tuple[float, ...]]] = by_name(
-    {
-        "zebrafish": {
-            "three_interpolation": (5.3, 7.0, 9.0),
-            "two_forecasting": (11.0, 12.0),
-            "remove_recovery": (4.3, 5.3, 7.0, 9.0, 11.0, 12.0),
-            "all_times": (),
-        },
-        "reprogramming": {
-            "three_interpolation": (5.0, 10.0, 15.0),
-            "three_forecasting": (16.0, 17.0, 18.0),
-            "remove_recovery": (5.0, 7.0, 9.0, 11.0, 15.0, 16.0, 17.0, 18.0),
-            "all_times": (),
-        },
-        "pancreas": {
-            **{f"leaveout{week}": (float(week),) for week in range(1, 8)},
-            "all_times": (),
-        },
-        "drosophila": {
-            "three_interpolation": (6.0, 10.0, 14.0),
-            "three_forecasting": (14.0, 16.0, 18.0),
-            "remove_recovery": (3.0, 6.0, 10.0, 14.0, 16.0, 18.0),
-            "all_times": (),
-        },
-    }
-)
+#: The scIMF paper's named splits: by data set and name, the held-out times.
+SPLITS = read_toml(Path(__file__).with_name("splits.toml"))
+ROUNDED = {"rtol": 1e-7, "atol": 1e-9}  #: how far a time in single precision may be off
 
 
 @dataclass(frozen=True)
@@ -65,42 +40,6 @@ class Split:
             if mine.any():
                 held |= mine & (time > time[mine].min())
         return held
-
-    def only_neighbours(self, adata: ad.AnnData) -> tuple[ad.AnnData, "Split"]:
-        """Keep the one held-out time and the training times next to it, of cells and of the split.
-
-        It is the protocol *neighbours_only*.
-
-        Raises
-        ------
-        ValueError
-            If there is not exactly one held-out time, or it has no training time on one side.
-        """
-        if len(self.held_times) != 1 or self.held_populations:
-            expected = "expected one held-out time and no held-out population"
-            raise ValueError(f"neighbours_only: {expected}, got {self.held_times}")
-        held = self.held_times[0]
-        before = [t for t in self.train_times if t < held]
-        after = [t for t in self.train_times if t > held]
-        if not before or not after:
-            expected = f"time {held:g} needs training times on both sides"
-            raise ValueError(f"neighbours_only: {expected}, there are {self.train_times}")
-        kept = adata[np.isin(_time(adata), (before[-1], held, after[0]))].copy()
-        return kept, hold_out(kept, times=[held])
-
-    def to_dict(self) -> dict[str, np.ndarray]:
-        """Plain arrays of numbers and texts for a checkpoint."""
-        return {
-            "held_times": np.array(self.held_times, dtype=np.float64),
-            "held_populations": np.array(self.held_populations, dtype=str),
-            "times": np.array(self.times, dtype=np.float64),
-            "train_times": np.array(self.train_times, dtype=np.float64),
-        }
-
-    @classmethod
-    def from_dict(cls, arrays: dict[str, np.ndarray]) -> "Split":
-        """Inverse of :meth:`to_dict`."""
-        return cls(**{name: tuple(np.asarray(part).tolist()) for name, part in arrays.items()})
 
 
 def hold_out(
@@ -151,17 +90,15 @@ def hold_out(
     return Split(tuple(held_times), tuple(held_populations), tuple(all_times), tuple(train_times))
 
 
-def _named_times(adata: ad.AnnData, name: str) -> tuple[float | str, ...]:
+def _named_times(adata: ad.AnnData, name: str) -> Iterable[float | str]:
     data = str(adata.uns.get("scimf", {}).get("name"))
     splits = SPLITS.get(data, {})
-    if name in splits:
-        return splits[name]
-    if any(letter.isdecimal() for letter in name):
-        return (name,)  # a time, such as "day 2"
-    if data not in SPLITS:
-        expected = f"a set with named splits: {', '.join(SPLITS)}"
-        raise ValueError(f"uns['scimf']['name'] is {data!r}, expected {expected}")
-    raise ValueError(f"{data}: no split {name!r}, expected one of {list(splits)}")
+    if name not in splits and any(letter.isdecimal() for letter in name):
+        return [name]  # a time, such as "day 2"
+    if name not in splits:
+        expected = list(splits) or f"a time (named splits are there for {', '.join(SPLITS)})"
+        raise ValueError(f"{data}: no split {name!r}, expected one of {expected}")
+    return splits[name]
 
 
 def _held_times(adata: ad.AnnData, wanted: Iterable[float | str]) -> list[float]:
@@ -171,27 +108,23 @@ def _held_times(adata: ad.AnnData, wanted: Iterable[float | str]) -> list[float]
     held = set()
     for value in wanted:
         number = find_time(str(value), known, unit)
-        match = known[np.isclose(known, np.nan if number is None else number, rtol=NEAR, atol=1e-9)]
-        if number in match and (match == np.rint(match)).all():
-            match = np.array([number])  # whole numbers are never noise, however large
-        if not len(match):
+        match = set() if number is None else set(known[np.isclose(known, number, **ROUNDED)])
+        if not match:
             shown = repr(value) if isinstance(value, str) else f"{value}"
             there = f"obs['time'], which has {known.tolist()}"
             raise ValueError(f"times: {shown} is not in {there} ({unit or 'a.u.'})")
-        held.update(match.tolist())  # all: one time may be stored in several precisions
-    return sorted(held)
+        held |= match  # all: one time may be stored in several precisions
+    return sorted(map(float, held))
 
 
 def _held_populations(adata: ad.AnnData, wanted: Iterable[str] | str) -> list[str]:
     names = [wanted] if isinstance(wanted, str) else wanted
     held = sorted({str(name) for name in names})
-    if held and "population" not in adata.obs:
-        reason = "there is no obs['population']"
-        raise ValueError(f"populations: {held} cannot be held out, {reason}")
-    known = np.unique(_population(adata)).tolist()
+    known = np.unique(_population(adata)).tolist() if "population" in adata.obs else []
     unknown = [name for name in held if name not in known]
     if unknown:
-        raise ValueError(f"populations: {unknown} are not in obs['population'], which has {known}")
+        there = f"has {known}" if known else "is missing"
+        raise ValueError(f"populations: {unknown} are not in obs['population'], which {there}")
     return held
 
 

@@ -4,8 +4,10 @@ The values themselves decide, whatever a matrix is called. Where X can be none o
 the layers are looked through; where two readings are possible, the user is asked.
 """
 
-from collections.abc import Iterator
-from dataclasses import replace
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import anndata as ad
@@ -14,107 +16,125 @@ import pandas as pd
 from scipy import sparse
 
 from scimf.data.blocks import DataFile
-from scimf.data.evidence import BESIDE, MAX_LOGNORM, MAX_PC_COLUMNS, Values
 
 FORMS = ("counts", "lognorm", "pcs", "state")
-MOST_LOGGED = 20  #: log2 of a million; who holds more is asked
-NOTHING = "no value but zero"
-FAR = 50  #: robust standard deviations from which on a cell is not like the others
+FAR = 50  #: times as far from the middle as half of the cells: not like the others
 #: Layers that hold parts of the counts: they count only where there are no others.
 PARTS = ("spliced", "unspliced", "ambiguous", "spanning")
+MAX_LOGNORM = 25  #: no count has a larger logarithm, to base 2 or e
+BESIDE = 1e-3  #: numbers this near to whole ones are whole ones with noise
+SAMPLE = 500  #: cells that are looked at closely
+EXACT = 2**24  #: float32 holds every whole number up to here
+LOGARITHMS = {"log1p": 1.0, "log2(1 + x)": np.log(2), "log10(1 + x)": np.log(10)}
+#: Columns of tools that make coordinates: ``PC1``, ``PC_1``, ``UMAP-2``, ``latent0``, ``Z_0``.
+COORDINATES = re.compile(
+    r"(x_)?(pca?s?|ic|lsi|nmf|comp(onent)?|dim|dc|umap|t-?sne|phate|latent|z|scvi|harmony|factor"
+    r"|program)[ _.-]?\d+",
+    re.IGNORECASE,
+)
 
 
-# ------------------------------------------------------------------------------ what they look like
+def recorded_form(adata: ad.AnnData) -> str | None:
+    """Return what ``uns["scimf"]`` says of the values; ``None`` if it says nothing."""
+    about = adata.uns.get("scimf")
+    return about.get("form") if isinstance(about, Mapping) else None
 
 
-def _recognised(values: Values) -> tuple[str, str]:
-    """Form that values look like, empty if that cannot be told; and what was found."""
-    columns = f"{len(values.var)} columns"
-    if values.not_finite:
-        return "", values.not_finite
-    if not values.numbers.any():
-        return "", NOTHING
-    if values.whole and values.low >= 0:
-        return "counts", f"whole numbers from 0 to {values.high:g}"
-    if values.beside_whole:
-        return "counts", f"numbers within {BESIDE:g} of whole ones from 0 to {values.high:g}"
-    if values.logged:
-        return "lognorm", values.logged
-    if values.named_coordinates:
-        return "pcs", f"{columns}, {values.var.index[0]!r} to {values.var.index[-1]!r}"
-    if values.low < 0:
-        if values.whole:
-            return "", "whole numbers like counts, but some are negative"
-        if values.ordered:
-            return "pcs", f"negative values in {columns} that vary less and less, as PCs do"
-        scaled = values.standardised or len(values.var) > MAX_PC_COLUMNS
-        return "", f"negative values in {columns}" + (" (scaled genes?)" if scaled else "")
-    found = f"fractions up to {values.high:.4g}"
-    if values.mostly_whole:
-        return "", f"{found} among whole numbers"
-    if values.multiplied:
-        return "", f"{found} (normalised but not logged? {values.multiplied})"
-    small = values.dense[(values.dense > 0) & (values.dense < 1.5)]
-    if len(small) and ((small > 0.5) & (small < 1.02)).mean() > 0.9:
-        return "", f"{found}, the small ones just below 1 (counts without ambient RNA?)"
-    if values.high > MOST_LOGGED:
-        return "", f"{found} (not logged?)"
-    return "lognorm", f"fractions from 0 to {values.high:.3g}"
+@dataclass(frozen=True)
+class Values:
+    """One matrix of a file, and what can be seen in it."""
+
+    where: str  #: "X", "raw", "layers['counts']" or "obsm['X_pca']"
+    x: np.ndarray | sparse.csr_matrix  # (cells, columns), floats
+    cells: pd.Index
+    var: pd.DataFrame
+    numbers: np.ndarray  #: without those that a sparse matrix leaves out
+    low: float  #: lowest value, at most 0
+    high: float  #: highest value, at least 0
+    sample: np.ndarray  #: some cells from the first to the last, float64
+
+    @classmethod
+    def of(cls, where: str, x, cells: pd.Index, var: pd.DataFrame) -> "Values":
+        """Of whatever kind of matrix a tool keeps its values in."""
+        if isinstance(x, np.ma.MaskedArray):
+            x = x.astype(np.float64).filled(np.nan)
+        x = x.tocsr() if sparse.issparse(x) else np.asarray(x)
+        if x.dtype.kind not in "biuf":
+            raise ValueError(f"{where} holds {x.dtype}, expected numbers")
+        numbers = x.data if sparse.issparse(x) else x
+        low = float(numbers.min(initial=0))
+        high = float(numbers.max(initial=0))
+        if x.dtype not in (np.float32, np.float64):
+            x = x.astype(np.float64 if max(high, -low) > EXACT else np.float32)
+            numbers = x.data if sparse.issparse(x) else x
+        some = x[np.linspace(0, len(cells) - 1, min(len(cells), SAMPLE)).astype(int)]
+        sample = some.toarray() if sparse.issparse(some) else some
+        return cls(where, x, cells, var, numbers, low, high, sample.astype(np.float64))
+
+    @cached_property
+    def unusable(self) -> str:
+        """Whether nothing is there but zeros, or where NaN or infinite values are."""
+        if np.isfinite(self.numbers).all():
+            return "" if self.numbers.any() else "no value but zero"
+        entries = sparse.coo_matrix(self.x)
+        bad = ~np.isfinite(entries.data)
+        gene = self.var.index[entries.col[bad][0]]
+        cell = self.cells[entries.row[bad][0]]
+        return f"NaN or infinite values ({bad.sum()}, the first is {gene!r} of cell {cell!r})"
+
+    @cached_property
+    def like_counts(self) -> bool:
+        """Whether all are whole numbers from 0 on, up to some noise."""
+        return self.low > -BESIDE and bool(_near_whole(self.numbers).all())
+
+    @cached_property
+    def mostly_whole(self) -> bool:
+        """Whether most values that are not zero are whole, up to some noise."""
+        return 2 * _near_whole(self.sample[self.sample != 0]).sum() > (self.sample != 0).sum()
+
+    @cached_property
+    def reduced(self) -> bool:
+        """Whether what would be a count of 1 lies just below, as without ambient RNA."""
+        small = self.sample[(self.sample > 0) & (self.sample < 1.5)]
+        return ((small > 0.5) & (small < 1.02)).sum() > 0.9 * len(small)
+
+    @cached_property
+    def logged(self) -> str:
+        """How one sees that these are logarithms of normalised counts; empty otherwise."""
+        if self.low < 0 or self.high > MAX_LOGNORM or self.mostly_whole or _multiplied(self.sample):
+            return ""
+        for name, factor in LOGARITHMS.items():
+            if seen := _multiplied(np.expm1(self.sample * factor)):
+                return f"{name} of normalised counts: before it, {seen}"
+        return ""
+
+    @cached_property
+    def coordinates(self) -> bool:
+        """Whether columns lie or are named like coordinates."""
+        names = self.var.index.astype(str)
+        return self.where.startswith("obsm['X_") or all(map(COORDINATES.fullmatch, names))
 
 
-def _contradiction(form: str, values: Values, *, decoded: bool = False) -> str:
-    """Say what speaks against a form, if anything; decoded expression may dip below 0."""
-    if values.not_finite:
-        return values.not_finite
-    if not values.numbers.any():
-        return NOTHING
-    if form == "counts":
-        if values.low < -BESIDE:
-            return "negative values"
-        return "" if values.beside_whole else values.logged
-    if form == "lognorm":
-        dips = decoded and -values.low < values.high and not values.standardised
-        if values.low < 0 and not dips:
-            return "negative values"
-        if values.high > MAX_LOGNORM:
-            return f"values up to {values.high:.4g}, which were never logged"
-        return "whole numbers like counts" if values.whole and values.high > 1 else ""
-    if form == "pcs":
-        if values.whole and values.low >= 0:
-            return "whole numbers like counts"
-        return values.logged
+def _near_whole(numbers: np.ndarray) -> np.ndarray:
+    return np.abs(numbers - np.rint(numbers)) <= BESIDE
+
+
+def _multiplied(x: np.ndarray) -> str:
+    """How one sees that each cell (cells, columns) is counts times its own factor."""
+    whole = []
+    for cell in x:
+        positive = cell[cell > 0]
+        times = positive / positive.min(initial=np.inf)
+        times = times[(times > 1.5) & (times < 10)]
+        if len(times) >= 3:
+            whole.append((np.abs(times - np.rint(times)) < 0.05).mean() >= 0.95)
+    if len(whole) >= 5 and np.mean(whole) > 0.8:
+        return "the values of a cell are whole multiples of its smallest"
+    total = x.sum(1)
+    total = total[total > 0]
+    if len(total) >= 5 and x.shape[1] >= 10 and total.std() < 1e-3 * total.mean():
+        return f"every cell sums to {total.mean():.4g}"
     return ""
-
-
-def _doubts(values: Values, form: str, *, detected: bool) -> Iterator[str]:
-    """Yield what a reader should know of values that were taken."""
-    where = values.where
-    if form == "counts" and not values.whole:
-        if values.beside_whole:
-            yield f"{where}: numbers within {BESIDE:g} of whole ones were rounded."
-        else:
-            yield (
-                f"{where}: fractional counts are kept as they are, as after the removal of ambient "
-                "RNA; models of counts need whole numbers."
-            )
-    if form == "lognorm" and detected and not values.logged:
-        yield (
-            f"{where} was taken as log-normalised because its values are fractions up to "
-            f"{values.high:.3g}; nothing else shows it. If they are counts, write form='counts'."
-        )
-    if form in ("pcs", "state"):
-        if form == "pcs" and values.standardised and len(values.var) > 3:
-            yield f"{where}: columns have mean 0 and s.d. 1, like scaled genes and unlike PCs."
-        x = values.x.toarray() if sparse.issparse(values.x) else values.x
-        away = np.abs(x - np.median(x, axis=0))
-        spread = 1.4826 * np.median(away, axis=0)
-        far = (away > FAR * np.where(spread > 0, spread, np.inf)).any(axis=1)
-        if 0 < far.mean() < 0.01:
-            cell = values.cells[far.argmax()]
-            yield f"{where}: {far.sum()} cells lie far from all others, such as {cell!r}."
-
-
-# ----------------------------------------------------------------------------------- where they are
 
 
 def choose_values(
@@ -140,24 +160,26 @@ def choose_values(
     ValueError
         If that cannot be told, or is not what was declared.
     """
+    matrices = _matrices(adata)
     if form is not None and form not in FORMS:
         raise ValueError(f"{path}: form={form!r}, expected one of {FORMS}")
+    if layer is not None and layer not in matrices:
+        raise ValueError(f"{path}: layer={layer!r} is not there, expected one of {[*matrices]}")
     try:
-        taken = _named(adata, "X" if layer is None else layer)
-        detected = form is None
-        if layer is not None:
-            form, why = _as_declared(taken, form)
-        elif detected and _is_believed(recorded, taken, notes):
-            detected, form, why = False, recorded, f"{recorded}, as recorded in the file"
+        taken = Values.of(*matrices[layer or "X"])
+        if layer is None and form is None and _is_believed(recorded, taken, notes):
+            form, why = recorded, f"{recorded}, as recorded in the file"
+        elif layer is None:
+            taken, form, why = _found(matrices, taken, form)
         else:
-            taken, form, why = _found(adata, taken, form)
+            form, why = _settled(matrices, taken, form)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     DataFile(path).require_unique(taken.var.index, "gene names (var_names)")
-    notes += _doubts(taken, form, detected=detected)
-    if form == "counts" and not taken.whole and taken.beside_whole:
-        whole = taken.x.rint() if sparse.issparse(taken.x) else np.rint(taken.x)
-        taken = replace(taken, x=whole)
+    if form == "counts":
+        taken = _rounded(taken, notes)
+    if form in ("pcs", "state"):
+        _note_far_cells(taken, notes)
     return _with_values(adata, taken), form, f"Took {taken.where} as {why}."
 
 
@@ -171,138 +193,125 @@ def _is_believed(recorded: str | None, values: Values, notes: list[str]) -> bool
     return not against
 
 
+# ------------------------------------------------------------------------------ what they look like
+
+
+def _recognised(values: Values) -> tuple[str, str]:
+    """Form that values look like, empty if that cannot be told; and what was found."""
+    columns = f"{len(values.var)} columns"
+    if values.unusable:
+        return "", values.unusable
+    if values.like_counts:
+        return "counts", f"whole numbers from 0 to {values.high:g}"
+    if values.coordinates:
+        return "pcs", f"{columns}, {values.var.index[0]!r} to {values.var.index[-1]!r}"
+    if values.logged:
+        return "lognorm", values.logged
+    if values.low < 0:
+        return "", f"negative values in {columns} (scaled genes, or PCs?)"
+    found = f"fractions up to {values.high:.4g}"
+    if values.mostly_whole or values.reduced:
+        return "", f"{found}, the others whole or just below 1 (counts without ambient RNA?)"
+    how = _multiplied(values.sample)
+    if how or values.high > MAX_LOGNORM:
+        return "", f"{found} (normalised but not logged? {how or 'too large'})"
+    return "lognorm", f"{found}, and nothing else shows it"
+
+
+def _contradiction(form: str, values: Values, *, decoded: bool = False) -> str:
+    """Say what speaks against a form, if anything; decoded expression may dip below 0."""
+    dips = decoded and values.sample.mean() > 0.1 * values.sample.std()  # scaled genes have mean 0
+    if values.unusable:
+        return values.unusable
+    if values.low < -BESIDE and (form == "counts" or (form == "lognorm" and not dips)):
+        return "negative values"
+    if form in ("lognorm", "pcs") and values.like_counts and values.high > 1:
+        return "whole numbers like counts"
+    if form == "lognorm" and values.high > MAX_LOGNORM:
+        return f"values up to {values.high:.4g}, which were never logged"
+    return values.logged if form in ("counts", "pcs") and not values.like_counts else ""
+
+
+def _rounded(counts: Values, notes: list[str]) -> Values:
+    """Take noise from whole numbers; fractions stay as they are."""
+    where = counts.where
+    if not counts.like_counts:
+        notes.append(f"{where}: fractional counts are kept; models of counts need whole numbers.")
+    elif (counts.numbers != np.rint(counts.numbers)).any():
+        notes.append(f"{where}: numbers within {BESIDE:g} of whole ones were rounded.")
+        is_sparse = sparse.issparse(counts.x)
+        return replace(counts, x=counts.x.rint() if is_sparse else np.rint(counts.x))
+    return counts
+
+
+def _note_far_cells(values: Values, notes: list[str]) -> None:
+    x = values.x.toarray() if sparse.issparse(values.x) else values.x
+    away = np.abs(x - np.median(x, axis=0)).max(axis=1)
+    far = away > FAR * np.median(away)
+    if 0 < far.mean() < 0.01:
+        cell = values.cells[far.argmax()]
+        where = f"{values.where}: {far.sum()} cells"
+        notes.append(f"{where} lie far from all others, such as {cell!r}.")
+
+
+# ----------------------------------------------------------------------------------- where they are
+
+
+def _matrices(adata: ad.AnnData) -> dict[str, tuple]:
+    """By the names that ``layer`` can be: where a matrix is, it, its cells and its columns."""
+    cells = adata.obs_names
+    x = sparse.csr_matrix(adata.shape) if adata.X is None else adata.X
+    found = {"X": ("X", x, cells, adata.var)}
+    if adata.raw is not None:
+        found["raw"] = ("raw", adata.raw.X, cells, adata.raw.var)
+    for key, x in adata.layers.items():
+        found.setdefault(key, (f"layers[{key!r}]", x, cells, adata.var))
+    for key, x in adata.obsm.items():
+        prefix = "PC" if key == "X_pca" else key.removeprefix("X_")
+        var = pd.DataFrame(index=[f"{prefix}{k + 1}" for k in range(x.shape[1])])
+        found.setdefault(key, (f"obsm[{key!r}]", x, cells, var))
+    return found
+
+
 def _with_values(adata: ad.AnnData, taken: Values) -> ad.AnnData:
     """Put values in the place of X; what belongs to other columns is left out."""
     if taken.x is adata.X:
         return adata
-    parts = {"obs": adata.obs, "obsm": adata.obsm, "uns": dict(adata.uns)}
-    if taken.where == "X" or taken.where.startswith("layers"):
-        for key, values in adata.layers.items():
-            if taken.where != f"layers[{key!r}]":
-                parts.setdefault("layers", {})[key] = values
-    return ad.AnnData(taken.x, var=taken.var, **parts)
+    layers = dict(adata.layers) if taken.var.index.equals(adata.var_names) else None
+    others = {"obs": adata.obs, "obsm": adata.obsm, "uns": dict(adata.uns)}
+    return ad.AnnData(taken.x, var=taken.var, layers=layers, **others)
 
 
-def _named(adata: ad.AnnData, name: str) -> Values:
-    """Return the matrix of a name."""
-    cells = adata.obs_names
-    if name == "X":
-        x = np.zeros(adata.shape, np.float32) if adata.X is None else adata.X
-        return Values.of("X", x, cells, adata.var)
-    if name == "raw" and adata.raw is not None:
-        return Values.of("raw", adata.raw.X, cells, adata.raw.var)
-    if name in adata.layers:
-        return Values.of(f"layers[{name!r}]", adata.layers[name], cells, adata.var)
-    if name in adata.obsm:
-        x = adata.obsm[name]
-        prefix = "PC" if name == "X_pca" else name.removeprefix("X_")
-        names = [f"{prefix}{k + 1}" for k in range(x.shape[1])]
-        if isinstance(x, pd.DataFrame):
-            names = x.columns.astype(str)
-        return Values.of(f"obsm[{name!r}]", x, cells, pd.DataFrame(index=names))
-    raise ValueError(f"layer={name!r} is not there, expected one of {_names(adata)}")
-
-
-def _names(adata: ad.AnnData) -> list[str]:
-    """Everything that ``layer`` can name."""
-    first = [name for name in ("X", "raw") if getattr(adata, name) is not None]
-    return [*first, *adata.layers, *adata.obsm]
-
-
-def _as_declared(values: Values, form: str | None) -> tuple[str, str]:
-    """Form of values that were chosen, and why; refused if that cannot be told or is wrong."""
-    if form is None:
-        form, found = _recognised(values)
-        if values.where.startswith("obsm['X_") and not values.not_finite and not values.whole:
-            return "pcs", "ready-made PCs, as coordinates lie there"
-        if not form:
-            raise ValueError(
-                f"cannot tell what {values.where} is: {found}, "
-                "declare form='counts', 'lognorm', 'pcs' or 'state'"
-            )
-        return form, _in_words(form, found)
-    if against := _contradiction(form, values):
-        raise ValueError(f"{values.where} was declared as {form} but holds {against}")
-    return form, f"{form}, as declared"
-
-
-def _in_words(form: str, found: str) -> str:
-    names = {"lognorm": "log-normalised expression", "pcs": "ready-made PCs"}
-    return f"{names.get(form, form)}: {found}"
-
-
-def _found(adata: ad.AnnData, values: Values, form: str | None) -> tuple[Values, str, str]:
+def _found(matrices: dict, x: Values, form: str | None) -> tuple[Values, str, str]:
     """Values to be used where the user names none, X or others; their form, and why."""
-    seen, found = _recognised(values)
-    if form is None and _is_sure(seen, values, adata):
-        why = _in_words(seen, found)
-        if seen == "lognorm" and (others := _elsewhere(adata, "counts")):
-            why += f"; counts are there, too: layer= (LAYER=) takes one of {others}"
-        return values, seen, why
-    if form is not None and form == seen:
-        return values, form, f"{form}, as declared"
-    for wanted in ("counts", "lognorm") if form is None else (form,):
-        others = _elsewhere(adata, wanted)
-        if len(others) > 1:
-            problem = f"X holds {found}, and different {wanted} are in {others}"
+    seen, found = _recognised(x)
+    others = ["counts", "lognorm"] if form is None else [form]
+    if form is None and not seen and (x.low < 0 or not x.numbers.any()):
+        others.append("pcs")
+    is_sure = seen == form if form else seen in ("counts", "pcs") or x.logged
+    for wanted in [] if is_sure else others:
+        taken = _elsewhere(matrices, wanted)
+        if len(taken) > 1:
+            problem = f"X holds {found}, and different {wanted} are in {[*taken]}"
             raise ValueError(f"{problem}: choose one with layer= (LAYER=)")
-        if others:
-            return _instead(_named(adata, others[0]), wanted, found)
-    unlike_genes = values.low < 0 or not values.numbers.any()
-    if "X_pca" in adata.obsm and (form == "pcs" or (form is None and unlike_genes and not seen)):
-        return _instead(_named(adata, "X_pca"), "pcs", found)
-    return values, *_last_resort(values, form, adata)
+        if taken:
+            (values,) = taken.values()
+            _settled(matrices, values, wanted)
+            return values, wanted, f"{wanted}: {_recognised(values)[1]}, because X holds {found}"
+    return x, *_settled(matrices, x, form)
 
 
-def _instead(taken: Values, form: str, found: str) -> tuple[Values, str, str]:
-    """Values that take the place of X, in which something else was found."""
-    if against := _contradiction(form, taken):
-        raise ValueError(f"X holds {found}, and {taken.where} holds {against}, expected {form}")
-    return taken, form, f"{_in_words(form, _recognised(taken)[1])}, because X holds {found}"
-
-
-def _is_sure(seen: str, values: Values, adata: ad.AnnData) -> bool:
-    """Whether no look at other matrices is needed."""
-    if seen == "lognorm":
-        return bool(values.logged)
-    if seen == "pcs":  # genes may be sorted by variance, too, and only genes have layers
-        return values.named_coordinates or not (adata.layers or adata.raw is not None)
-    return bool(seen)
-
-
-def _last_resort(values: Values, form: str | None, adata: ad.AnnData) -> tuple[str, str]:
-    """Form of X, and why, where nothing else can be used."""
-    seen, found = _recognised(values)
-    if form is None and seen == "lognorm":
-        return seen, _in_words(seen, found)
-    if form is not None and not (against := _contradiction(form, values)):
-        return form, f"{form}, as declared"
-    if values.not_finite:
-        raise ValueError(f"X holds {found}, expected finite numbers")
-    others = ""
-    if len(names := _names(adata)) > 1:
-        others = f"choose one of {names[:8]} with layer= (LAYER=), or "
-    if form is not None:
-        raise ValueError(f"X was declared as {form} but holds {against}; {others}declare another")
-    forms = FORMS[2:] if values.low < 0 else FORMS
-    what = f"X holds {found}, so one cannot tell what it is"
-    raise ValueError(f"{what}: {others}declare form= (FORM=), one of {forms}")
-
-
-def _elsewhere(adata: ad.AnnData, wanted: str) -> list[str]:
-    """Names of what holds values of a form beside X; of equal ones the first, raw before layers."""
-    if wanted not in ("counts", "lognorm"):
-        return []
+def _elsewhere(matrices: dict, wanted: str) -> dict[str, Values]:
+    """Return what holds values of a form beside X; of equal ones the first, raw before layers."""
     found: dict[str, Values] = {}
-    first = [] if adata.raw is None else ["raw"]
-    for name in dict.fromkeys([*first, *adata.layers]):
-        values = _named(adata, name).sampled()
-        same = any(_holds(other, values) for other in found.values())
-        if not same and _recognised(values)[0] == wanted:
+    for name, (where, *matrix) in matrices.items():
+        if name == "X" or (where.startswith("obsm") and (name, wanted) != ("X_pca", "pcs")):
+            continue
+        values = Values.of(where, *matrix)
+        is_sure = values.logged if wanted == "lognorm" else _recognised(values)[0] == wanted
+        if is_sure and not any(_holds(other, values) for other in found.values()):
             found[name] = values
-    whole = [name for name in found if name not in PARTS]
-    sure = [name for name in found if found[name].logged]
-    return whole if wanted == "counts" and whole else sure or list(found)
+    return {name: found[name] for name in found if name not in PARTS} or found
 
 
 def _holds(more: Values, less: Values) -> bool:
@@ -310,4 +319,20 @@ def _holds(more: Values, less: Values) -> bool:
     if not more.var.index.is_unique:
         return False
     at = more.var.index.get_indexer(less.var.index)
-    return bool((at >= 0).all()) and np.allclose(more.dense[:, at], less.dense, equal_nan=True)
+    return bool((at >= 0).all()) and np.allclose(more.sample[:, at], less.sample, equal_nan=True)
+
+
+def _settled(matrices: dict, values: Values, form: str | None) -> tuple[str, str]:
+    """Form of values that are used, and why; refused if it cannot be told or is wrong."""
+    seen, found = _recognised(values)
+    against = _contradiction(form, values) if form else ("" if seen else found)
+    if not against:
+        return (form, f"{form}, as declared") if form else (seen, f"{seen}: {found}")
+    problem = f"{values.where} {f'was declared as {form} but ' if form else ''}holds {against}"
+    expected = "expected finite numbers, not all zero"
+    if not values.unusable:
+        forms = FORMS[2:] if values.low < 0 else FORMS
+        expected = f"declare form= (FORM=), one of {forms}"
+    if len(matrices) > 1:
+        expected += f", or choose one of {[*matrices][:8]} with layer= (LAYER=)"
+    raise ValueError(f"{problem}; {expected}")

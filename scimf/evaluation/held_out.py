@@ -6,8 +6,8 @@ scored with n cells against the same truth. This is repeated ``draws`` times, so
 left out by chance. W1 and W2, which shrink with n, may be compared within a row, and the floor
 is what a perfect prediction scores.
 
-What may be seen is decided by what is handed over: the two neighbours of the held-out time alone
-(:meth:`scimf.data.split.Split.only_neighbours`), or all other times. The two are never mixed.
+What may be seen is decided by what is handed over: the two neighbours of the held-out time alone,
+or all other times. The two are never mixed.
 """
 
 from collections.abc import Callable, Mapping

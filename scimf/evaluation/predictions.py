@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import sparse
 
-from scimf.data.evidence import MAX_LOGNORM, Values, recorded_form
+from scimf.data.values import MAX_LOGNORM, Values, recorded_form
 from scimf.dynamics.snapshots import KEY, Snapshots, populations
 
 if TYPE_CHECKING:
@@ -138,11 +138,11 @@ def _with_form(where: str, cells: "AnnData", space: "Space") -> "AnnData":
     if recorded_form(cells) in ("counts", "lognorm") or no_genes:
         return cells
     values = Values.of(where, cells.X, cells.obs_names, cells.var)
-    if values.not_finite or not values.numbers.any():
+    if values.unusable:
         return cells  # looked at later
     told = cells.copy()
     told.uns["scimf"] = {"form": "lognorm"}
-    if values.beside_whole or values.high > MAX_LOGNORM:
+    if values.like_counts or values.high > MAX_LOGNORM:
         told.uns["scimf"] = {"form": "counts"}
     elif KEY not in cells.obsm and space.form == "counts" and values.low >= 0:
         if not values.logged.startswith("log1p"):

@@ -8,7 +8,7 @@ import pandas as pd
 from scipy import sparse
 
 from scimf.core import paths
-from scimf.data import readers, registry
+from scimf.data import registry
 
 STAGES = [
     "03.3-HIGH",
@@ -135,9 +135,13 @@ WRITERS = {
     "drosophila": write_drosophila,
 }
 #: Of each time course: one of its named splits, its times, and the cells at each.
+TIMES = {
+    "zebrafish": [3.3, 3.8, 4.3, 4.8, 5.3, 6, 7, 8, 9, 10, 11, 12],
+    "drosophila": [1, 2, 3, 5, 6, 8, 10, 12, 14, 16, 18],
+}
 TIME_COURSES = {
-    "zebrafish": ("remove_recovery", readers.STAGES, [4] * 12),
-    "reprogramming": ("three_interpolation", readers.DAYS, [3] * 19),
-    "pancreas": ("leaveout4", readers.WEEKS, [6] * 8),
-    "drosophila": ("three_forecasting", readers.WINDOWS, [4] * 11),
+    "zebrafish": ("remove_recovery", TIMES["zebrafish"], [4] * 12),
+    "reprogramming": ("three_interpolation", range(19), [3] * 19),
+    "pancreas": ("leaveout4", range(8), [6] * 8),
+    "drosophila": ("three_forecasting", TIMES["drosophila"], [4] * 11),
 }

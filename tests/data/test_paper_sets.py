@@ -91,7 +91,7 @@ def test_every_named_split(name):
     adata = ad.AnnData(obs=pd.DataFrame({"time": times}, index=times.astype(str)))
     adata.uns["scimf"] = {"name": name}
     for split, held_times in SPLITS[name].items():
-        assert hold_out(adata, times=split).held_times == held_times
+        assert hold_out(adata, times=split).held_times == tuple(held_times)
     says = f"{name}: no split 'easy', expected one of .*all_times"
     with pytest.raises(ValueError, match=says):
         hold_out(adata, times="easy")
@@ -99,7 +99,7 @@ def test_every_named_split(name):
 
 def test_named_splits_are_those_of_the_paper():
     assert set(SPLITS) == set(TIME_COURSES)
-    with pytest.raises(ValueError, match="'emt', expected a set with named splits: zebrafish"):
+    with pytest.raises(ValueError, match="emt: no split 'all_times', .* for zebrafish"):
         hold_out(ad.AnnData(uns={"scimf": {"name": "emt"}}), times="all_times")
 
 
@@ -119,7 +119,7 @@ def test_named_splits_are_those_of_the_paper():
 )
 def test_published_indices_became_times(name, split, index):
     times = TIME_COURSES[name][1]
-    assert SPLITS[name][split] == tuple(times[i] for i in index)
+    assert SPLITS[name][split] == [times[i] for i in index]
 
 
 def test_zebrafish_values_and_lineages():

@@ -88,7 +88,7 @@ def test_hold_out_errors(options, says):
 
 
 def test_hold_out_needs_columns():
-    with pytest.raises(ValueError, match=r"no obs\['population'\]"):
+    with pytest.raises(ValueError, match=r"obs\['population'\], which is missing"):
         hold_out(toy(), populations=["a"])
     adata = toy()
     del adata.obs["time"]
@@ -101,29 +101,6 @@ def test_first_time_of_a_late_population():
     adata = adata[~((adata.obs["population"] == "b") & (adata.obs["time"] == 0))].copy()
     with pytest.raises(ValueError, match="first time of population 'b'"):
         hold_out(adata, times=[1 / 3])
-
-
-def test_only_neighbours_keeps_the_times_next_to_the_held_out_one():
-    adata = toy()
-    kept, split = hold_out(adata, times=[1]).only_neighbours(adata)
-    assert split.times == (1 / 3, 1.0, 5.0)
-    assert split.held_times == (1.0,)
-    assert set(kept.obs["time"]) == set(split.times)
-
-
-@pytest.mark.parametrize(
-    ("options", "says"),
-    [
-        ({"times": [1 / 3, 1]}, "neighbours_only: expected one held-out time"),
-        ({"times": [1], "populations": ["a"]}, "no held-out population"),
-        ({"times": [5]}, "neighbours_only: time 5 needs training times on both sides"),
-    ],
-)
-def test_only_neighbours_errors(options, says):
-    adata = toy(populations=["a", "b"])
-    split = hold_out(adata, **options)
-    with pytest.raises(ValueError, match=says):
-        split.only_neighbours(adata)
 
 
 # ------------------------------------------------------------------------------------- coordinates

@@ -150,7 +150,7 @@ def change(path, name):
         "notebooks/reports/evidence/two_sided.py TwoSided",
         "scimf/dynamics/fit.py Batch",
         "scimf/data/space.py Space",
-        "scimf/data/split.py only_neighbours",
+        "notebooks/reports/evidence/setups.py only_neighbours",
         "notebooks/reports/evidence/other_methods.py FlowMatching",
         "notebooks/reports/evidence/setups.py predicted",
         "the reader",

@@ -1,19 +1,30 @@
 import pytest
 from evidence.boards import Board
-from evidence.setups import inner_neighbours, inner_setup, setups
+from evidence.setups import inner_neighbours, inner_setup, only_neighbours, setups
 
 from scimf.data.split import hold_out
 
 
 def test_neighbours_only_keeps_two_neighbours(tiny):
     adata = tiny[0]
-    _, split = hold_out(adata, times=[2.0]).only_neighbours(adata)
+    kept, split = only_neighbours(adata, hold_out(adata, times=[2.0]))
     assert split.times == (1.0, 2.0, 3.0)
     assert split.train_times == (1.0, 3.0)
-    with pytest.raises(ValueError, match="both sides"):
-        hold_out(adata, times=[4.0]).only_neighbours(adata)
-    with pytest.raises(ValueError, match="one held-out time"):
-        hold_out(adata, times=[2.0, 3.0]).only_neighbours(adata)
+    assert set(kept.obs["time"]) == set(split.times)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"times": [2.0, 3.0]}, "neighbours_only: expected one held-out time"),
+        ({"times": [2.0], "populations": ["p00"]}, "no held-out population"),
+        ({"times": [4.0]}, "neighbours_only: time 4 needs training times on both sides"),
+    ],
+)
+def test_neighbours_only_needs_two_neighbours(tiny, options, says):
+    adata = tiny[0]
+    with pytest.raises(ValueError, match=says):
+        only_neighbours(adata, hold_out(adata, **options))
 
 
 def test_a_board_says_what_may_be_seen(tiny):

@@ -39,6 +39,29 @@ class Setup:
         return ",".join(f"{time:g}" for time in self.split.held_times)
 
 
+def only_neighbours(adata: "AnnData", split: Split) -> tuple["AnnData", Split]:
+    """Keep the one held-out time and the training times next to it, of cells and of the split.
+
+    It is the protocol *neighbours_only*.
+
+    Raises
+    ------
+    ValueError
+        If there is not exactly one held-out time, or it has no training time on one side.
+    """
+    if len(split.held_times) != 1 or split.held_populations:
+        expected = "expected one held-out time and no held-out population"
+        raise ValueError(f"neighbours_only: {expected}, got {split.held_times}")
+    held = split.held_times[0]
+    before = [t for t in split.train_times if t < held]
+    after = [t for t in split.train_times if t > held]
+    if not before or not after:
+        expected = f"time {held:g} needs training times on both sides"
+        raise ValueError(f"neighbours_only: {expected}, there are {split.train_times}")
+    kept = adata[adata.obs["time"].isin([before[-1], held, after[0]])].copy()
+    return kept, hold_out(kept, times=[held])
+
+
 def setups(board: Board, adata: "AnnData") -> Iterator[Setup]:
     """Yield the set-ups of a board, with coordinates from training cells only."""
     for times in board.setups:
@@ -48,7 +71,7 @@ def setups(board: Board, adata: "AnnData") -> Iterator[Setup]:
             held_populations = names[-board.held_populations :]
         split = hold_out(adata, times=times, populations=held_populations)
         if board.protocol == "neighbours_only":
-            seen, split = split.only_neighbours(adata)
+            seen, split = only_neighbours(adata, split)
         else:
             seen = adata.copy()
         yield Setup(board.name, seen, split, fit_space(seen, split, n_pcs=board.n_pcs))
@@ -77,7 +100,7 @@ def inner_neighbours(setup: Setup, n_pcs: int) -> Iterator[Setup]:
     inner = inner_setup(setup, n_pcs)
     for time in inner.split.held_times:
         split = hold_out(inner.adata, times=[time])
-        seen, split = split.only_neighbours(inner.adata)
+        seen, split = only_neighbours(inner.adata, split)
         space = fit_space(seen, split, n_pcs=n_pcs)
         yield Setup(f"{inner.board}.{time:g}", seen, split, space)
 
