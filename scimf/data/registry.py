@@ -41,13 +41,11 @@ def _rows_of(name: str, **options) -> list[dict]:
     """Rows of the registry: the files that one variant of a data set consists of."""
     known = entries()
     if name not in known:
-        known_names = ", ".join(known)
-        raise ValueError(f"{name!r} is not in scimf/data/registry.toml, which has {known_names}")
+        raise ValueError(f"{name!r} is not in scimf/data/registry.toml, which has {[*known]}")
     variants = known[name].get("variants", {})  # the first is the default
     unknown = set(options) - set(variants)
     if unknown:
-        expected = list(variants) or "none"
-        raise ValueError(f"{name}: unknown options {sorted(unknown)}; expected {expected}")
+        raise ValueError(f"{name}: unknown options {sorted(unknown)}; expected {[*variants]}")
     rows = known[name]["files"]
     for option, parts in variants.items():
         value = options.get(option, next(iter(parts)))

@@ -199,10 +199,7 @@ def _principal_components(z: np.ndarray, n: int) -> np.ndarray:  # (n, genes)
 
 
 def _log_normalised(x):
-    """log1p of counts scaled to TARGET per cell.
-
-    Sparse stays sparse, a cell without counts stays zero.
-    """
+    """log1p of counts scaled to TARGET per cell; sparse stays sparse, an empty cell stays zero."""
     total = np.asarray(x.sum(axis=1), dtype=np.float64).reshape(-1, 1)
     factor = TARGET / np.where(total > 0, total, 1)  # (cells, 1)
     if sparse.issparse(x):

@@ -54,10 +54,9 @@ def hold_out(
     ----------
     times
         In the data's own unit, as numbers or texts such as "E9" or "48 h"; or the name of one of
-        the scIMF paper's splits, such as "three_interpolation" (:data:`SPLITS` has them). As there,
-        :func:`scimf.fit_space` then chooses its (by default 2000) genes, scaler and PCs on training
-        times only. Unlike there, genes are chosen by scanpy's default flavour in every data set,
-        and counts are normalised to the sum of all genes, not of the chosen ones.
+        the scIMF paper's splits, such as "three_interpolation" (:data:`SPLITS` has them). Unlike
+        there, genes are chosen by scanpy's default flavour in every data set, and counts are
+        normalised to the sum of all genes, not of the chosen ones.
     populations
         Names in ``obs["population"]``.
 

@@ -250,8 +250,7 @@ def _note_far_cells(values: Values, notes: list[str]) -> None:
     far = away > FAR * np.median(away)
     if 0 < far.mean() < 0.01:
         cell = values.cells[far.argmax()]
-        where = f"{values.where}: {far.sum()} cells"
-        notes.append(f"{where} lie far from all others, such as {cell!r}.")
+        notes.append(f"{values.where}: {far.sum()} cells lie far from others, such as {cell!r}.")
 
 
 # ----------------------------------------------------------------------------------- where they are

@@ -136,7 +136,7 @@ def test_full_cache_needs_no_network_and_no_write(toy, server):
 
 
 def test_an_unknown_set_is_named_with_those_there_are(toy):
-    with pytest.raises(ValueError, match=r"'none' is not in scimf/data/registry\.toml.* toy"):
+    with pytest.raises(ValueError, match=r"'none' is not in scimf/data/registry\.toml.*'toy'"):
         registry.fetch("none")
 
 
