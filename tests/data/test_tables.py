@@ -315,14 +315,16 @@ def test_a_column_that_may_be_no_gene_is_asked_for(genes, x, value, tmp_path):
 NOT_ASKED = {
     "genes that are never seen": (LETTERS, GAMMA * ([0] + [1] * 11)),
     "PCs": (SERIES, NORMAL),
-    "a state": (["x1", "x2", "x3"], np.abs(NORMAL[:, :3]) * [1, 1, -1]),
+    "a state": (["x1", "x2", "x3"], np.abs(NORMAL[:, :3]) * [1, 1, -1], {"form": "state"}),
     "spikes beside genes": ([*ENSEMBL[:10], "ERCC-1", "ERCC-2"], POISSON),
 }
 
 
-@pytest.mark.parametrize(("genes", "x"), NOT_ASKED.values(), ids=NOT_ASKED)
-def test_columns_that_are_alike(genes, x, tmp_path):
-    assert_same(own(written(tmp_path, frame(genes=genes, x=x).to_csv())), genes=genes, x=x)
+@pytest.mark.parametrize("row", NOT_ASKED.values(), ids=NOT_ASKED)
+def test_columns_that_are_alike(row, tmp_path):
+    genes, x, *declared = row
+    path = written(tmp_path, frame(genes=genes, x=x).to_csv())
+    assert_same(own(path, **dict(*declared)), genes=genes, x=x)
 
 
 def test_many_cells_are_read_in_blocks(tmp_path, monkeypatch):
