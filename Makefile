@@ -108,7 +108,7 @@ $(ALL:%=$(STAMPS)/%): $(STAMPS)/%: notebooks/profiles.toml constraints.txt $(MOD
 # Maintenance --------------------------------------------------------------------------------------
 
 # Wherever these lie among the tests.
-FAULTS = $(shell find tests -name test_faults.py)
+FAULTS = $(shell find tests -name test_faults.py -o -name test_any_file.py)
 INTEROP = $(shell find tests -name test_interop.py)
 
 lint: $(ENV)
@@ -116,7 +116,7 @@ lint: $(ENV)
 	$(PYTHON) -m ruff format --check .
 
 test-faults: $(ENV)
-	SCIMF_FAULTS=10 OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q -s $(FAULTS)
+	SCIMF_FAULTS=10 SCIMF_EXAMPLES=75 OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q -s $(FAULTS)
 
 # CellRank and scVelo pin old relatives of our packages, so they have an environment of their own.
 test-interop:

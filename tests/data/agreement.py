@@ -15,8 +15,8 @@ HOURS = {
 }
 
 
-def differences(read, design, *, texts: bool, twice: bool) -> list[str]:
-    """What differs, in words; ``texts``: a table of text, in which NA may mean that nothing is."""
+def differences(read, design, *, texts: bool) -> list[str]:
+    """What differs, in words; ``texts``: labels stood in a table, where NA may be no label."""
     if read.shape != design.values.shape:
         return [f"shape {read.shape}, not {design.values.shape}"]
     about = read.uns["scimf"]
@@ -25,7 +25,7 @@ def differences(read, design, *, texts: bool, twice: bool) -> list[str]:
         found.append(f"form {about['form']}, not {design.form}")
     if list(read.obs_names) != list(design.cells):
         found.append(f"cells {list(read.obs_names)[:3]}, not {list(design.cells)[:3]}")
-    if not _same_genes(list(read.var_names), list(design.genes), twice):
+    if not _same_genes(list(read.var_names), list(design.genes)):
         found.append(f"genes {list(read.var_names)}, not {list(design.genes)}")
     if not _same_values(read.X, design.values, design.form):
         found.append("values")
@@ -45,9 +45,9 @@ def _same_values(x, values: np.ndarray, form: str) -> bool:
     return np.allclose(x, wanted, rtol=2e-6, atol=1e-7)
 
 
-def _same_genes(read: list[str], genes: list[str], twice: bool) -> bool:
+def _same_genes(read: list[str], genes: list[str]) -> bool:
     """The same names; where a format has one twice, its later rows have something after it."""
-    if not twice or len(set(genes)) == len(genes):
+    if len(set(genes)) == len(genes):
         return read == genes
     seen = set()
     for name, gene in zip(read, genes, strict=True):

@@ -47,6 +47,7 @@ WINDOWS = {
     "day {}-{}": "day",
     "{} to {} h": "hour",
 }
+KINDS = ("numbers", "labels", "labels", "windows", "numbers", "labels", "dates")
 MINUS = ("-", "\u2212")  # the second is the sign that typesetters use
 KEYS = {
     "day": "day",
@@ -72,20 +73,25 @@ class Times:
     doubtful: bool = False  #: two readings, so that a refusal is right, too
     dtype: str = "object"
     categorical: bool = False
+    mixed: bool = False  #: every other cell went through float32, as after a concatenation
 
-    def column(self, snapshot: tuple[int, ...]) -> pd.Series:  # (cells,)
+    def column(self, snapshot: tuple[int, ...]):  # (cells,)
         labels = np.array(self.labels, dtype=self.dtype)[list(snapshot)]
+        if self.mixed:
+            labels[::2] = labels[::2].astype(np.float32)
         return pd.Categorical(labels) if self.categorical else labels
 
 
 @st.composite
-def times(draw, fits) -> Times:
-    kind = draw(st.sampled_from(["numbers", "labels", "labels", "windows"]))
+def times(draw, fits, kinds: tuple[str, ...] = KINDS) -> Times:
+    kind = draw(st.sampled_from(kinds))
     if kind == "numbers":
         return draw(_numbers())
     if kind == "labels":
         return draw(_labels(fits))
-    return draw(_windows(fits))
+    if kind == "windows":
+        return draw(_windows(fits))
+    return draw(_dates())
 
 
 def _distinct(elements):
@@ -110,10 +116,27 @@ def _numbers(draw) -> Times:
         scale = draw(st.sampled_from([1e-3, 1e3]))
         numbers = [scale * number for number in numbers]
     labels = tuple(np.array(numbers, dtype=dtype).tolist())
-    categorical = draw(st.booleans())
     return Times(
-        key, labels, tuple(numbers), KEYS[key] or "a.u.", dtype=dtype, categorical=categorical
+        key,
+        labels,
+        tuple(numbers),
+        KEYS[key] or "a.u.",
+        dtype=dtype,
+        categorical=draw(st.booleans()),
+        mixed=dtype == "float64" and draw(st.booleans()),
     )
+
+
+@st.composite
+def _dates(draw) -> Times:
+    """Dates are no numbers: days since the first of them, or refused."""
+    days = draw(_distinct(st.sampled_from([0, 3, 11, 40])))
+    texts = [str(np.datetime64("2021-01-27") + day) for day in days]
+    numbers = tuple(float(day - min(days)) for day in days)
+    if draw(st.booleans()):
+        return Times("date", tuple(texts), numbers, "day", doubtful=True)
+    labels = tuple(int(text.replace("-", "")) for text in texts)
+    return Times("date", labels, numbers, "day", doubtful=True, dtype="int64")
 
 
 @st.composite

@@ -5,11 +5,11 @@ family of files names what its writer can express (:class:`Limits`), and only th
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
-from design_times import Times, times
+from design_times import KINDS, Times, times
 from hypothesis import strategies as st
 
 FORMS = ("counts", "lognorm", "pcs")
@@ -100,6 +100,24 @@ class Design:
         return keys
 
 
+def a_design(*, types=("stem", "blood"), populations=None, name="words", **changes) -> Design:
+    """The simplest of all, but for some changes: 12 cells, three genes, days 0 and 3."""
+    plain = Design(
+        form="counts",
+        values=1.0 + np.arange(36).reshape(12, 3) % 5,
+        dtype="int64",
+        layout="dense",
+        cells=tuple(CELLS[name](i) for i in range(12)),
+        genes=("Actb", "Pou5f1", "T"),
+        times=Times("day", (0, 3), (0.0, 3.0), "day", dtype="int64"),
+        snapshot=(0,) * 6 + (1,) * 6,
+        type_key="kind",
+        types=tuple(types) * (12 // len(types)),
+        populations=None if populations is None else tuple(populations) * 6,
+    )
+    return replace(plain, **changes)
+
+
 def anything(_: str) -> bool:
     return True
 
@@ -112,12 +130,13 @@ class Limits:
     fits: Callable[[str], bool] = anything  #: texts that can be written
     twice: bool = False  #: names of genes may be there twice
     missing: bool = True  #: a cell may have no type
+    kinds: tuple[str, ...] = KINDS  #: of times
     dtypes: tuple[str, ...] = DTYPES
 
 
 @st.composite
 def designs(draw, limits: Limits) -> Design:
-    chosen_times = draw(times(limits.fits))
+    chosen_times = draw(times(limits.fits, limits.kinds))
     n_times = len(chosen_times.labels)
     per_time = draw(st.integers(4, 7))
     n_cells = n_times * per_time

@@ -97,6 +97,28 @@ def written_again(design, folder):
     return folder / "again.h5ad", options
 
 
+def with_decoys(design, folder):
+    """Columns of the user's own whose names are ours, too."""
+    adata = anndata_of(design)
+    n = adata.n_obs
+    for key in ("time", "density"):
+        if key not in adata.obs:
+            adata.obs[key] = ["morning", "evening"] * (n // 2) + ["morning"] * (n % 2)
+    adata.write_h5ad(folder / "my.h5ad")
+    return folder / "my.h5ad", {}
+
+
+def with_dropped(design, folder):
+    """Some cells have a label that is no time, and the user drops them."""
+    adata = anndata_of(design)
+    others = adata[:3].copy()
+    others.obs_names = ["other1", "other2", "other3"]
+    others.obs[design.times.key] = ["mixed", "untreated", "mixed"]
+    whole = ad.concat([others[:2], adata, others[2:]])
+    whole.write_h5ad(folder / "my.h5ad")
+    return folder / "my.h5ad", {"drop": ["mixed", "untreated"]}
+
+
 # -------------------------------------------------------------------- older and other .h5ad files
 
 
@@ -247,23 +269,31 @@ def loom_by_loompy(design, folder):
     return folder / "my.loom", {}
 
 
-def velocyto(design, folder):
-    """Spliced and unspliced counts whose sum is the matrix; symbols may be there twice."""
-    spliced = design.matrix.T // 2
-    with h5py.File(folder / "my.loom", "w") as file:
-        file["matrix"] = design.matrix.T
-        file["layers/spliced"] = spliced
-        file["layers/unspliced"] = design.matrix.T - spliced
-        file["layers/ambiguous"] = np.zeros_like(spliced)
+def velocyto(layer=None):
+    """A writer: spliced and unspliced counts whose sum is the matrix."""
+
+    def write(design, folder):
+        values = design.matrix.T  # (genes, cells)
+        if layer is None:
+            spliced, unspliced, options = values // 2, values - values // 2, {}
+        else:
+            spliced, unspliced, options = values, values % 3, {"layer": layer}
         n_genes = len(design.genes)
-        file["row_attrs/Gene"] = _texts(design.genes)
-        file["row_attrs/Accession"] = _texts(f"ENSMUSG{k:011d}" for k in range(n_genes))
-        file["row_attrs/Chromosome"] = _texts(["1"] * n_genes)
-        file["row_attrs/Strand"] = _texts(["+"] * n_genes)
-        file["row_attrs/Start"] = np.arange(n_genes)
-        file["row_attrs/End"] = np.arange(n_genes) + 100
-        file["col_attrs/CellID"] = _texts(design.cells)
-    return folder / "my.loom", {"cells": cells_beside(design, folder)}
+        with h5py.File(folder / "my.loom", "w") as file:
+            file["matrix"] = spliced + unspliced
+            file["layers/spliced"] = spliced
+            file["layers/unspliced"] = unspliced
+            file["layers/ambiguous"] = np.zeros_like(spliced)
+            file["row_attrs/Gene"] = _texts(design.genes)
+            file["row_attrs/Accession"] = _texts(f"ENSMUSG{k:011d}" for k in range(n_genes))
+            file["row_attrs/Chromosome"] = _texts(["1"] * n_genes)
+            file["row_attrs/Strand"] = _texts(["+"] * n_genes)
+            file["row_attrs/Start"] = np.arange(n_genes)
+            file["row_attrs/End"] = np.arange(n_genes) + 100
+            file["col_attrs/CellID"] = _texts(design.cells)
+        return folder / "my.loom", {"cells": cells_beside(design, folder), **options}
+
+    return write
 
 
 def cells_beside(design, folder):
@@ -282,7 +312,7 @@ def folder_10x(
 
     def write(design, folder):
         home = folder / "filtered_feature_bc_matrix"
-        home.mkdir()
+        home.mkdir(exist_ok=True)
 
         def save(name, lines):
             data = (newline.join(lines) + newline).encode()
@@ -302,6 +332,20 @@ def folder_10x(
         return home, {"cells": cells_beside(design, folder)}
 
     return write
+
+
+def two_samples(design, folder):
+    """Two samples of a repository in one folder, where only one can be meant."""
+    _, options = folder_10x(prefix="GSM1_a_")(design, folder)
+    home, _ = folder_10x(prefix="GSM2_b_")(design, folder)
+    return home, options
+
+
+def outs(design, folder):
+    """The folder above, as Cell Ranger leaves it."""
+    (folder / "outs").mkdir()
+    _, options = folder_10x()(design, folder / "outs")
+    return folder / "outs", options
 
 
 def _rows_10x(design, antibodies):  # values (rows, cells), and id, name and kind of each row
