@@ -95,13 +95,18 @@ NO_SPACES = Limits(fits=bare(" "))
 TENX = Limits(COUNTS, one_line, twice=True, dtypes=("int32", "int64"))
 TENX_FLOATS = Limits(EXPRESSION, one_line, twice=True, dtypes=("int32", "float32"))
 LOOM = Limits(EXPRESSION, missing=False)
+RDATA = Limits(COUNTS, without("\\"), missing=False, dtypes=("int32", "float64"))
 SCALED = Limits(EXPRESSION, dtypes=("int32", "float32", "float64"))
 
 # fmt: off
 FAMILIES = [
     # AnnData ---------------------------------------------------------------------------------
     Family("AnnData in memory", w.in_memory),
+    Family("AnnData in memory, a view", w.a_view),
+    Family("AnnData in memory, nullable", w.nullable),
+    Family("AnnData in memory, sparse arrays", w.sparse_arrays),
     Family("h5ad", w.h5ad()),
+    Family("h5ad, compressed", w.h5ad(compression="gzip")),
     Family("h5ad, types as texts", w.h5ad(strings=True), Limits(missing=False)),
     Family("h5ad, types as whole numbers", w.types_as_numbers, Limits(missing=False)),
     Family("h5ad, backed", w.backed),
@@ -116,7 +121,8 @@ FAMILIES = [
     Family("h5ad of anndata 0.6", w.anndata_0_6, refused="maybe"),
     Family("h5ad of SeuratDisk", w.seurat(typed=True)),
     Family("h5ad of Seurat, no encoding", w.seurat(typed=False)),
-    Family("zarr", w.zarr),
+    Family("zarr", w.zarr(2)),
+    Family("zarr of format 3", w.zarr(3)),
     # Tables of pandas ------------------------------------------------------------------------
     Family("csv", t.pandas_table(), TABLE),
     Family("csv, labels first", t.pandas_table(first="labels"), TABLE),
@@ -146,7 +152,7 @@ FAMILIES = [
     Family("write.csv2", t.r_table("my.csv", **t.CSV2), TABLE),
     Family("readr", t.readr_table, TABLE),
     Family("csv and R's cells", t.table_and_cells(t.cells_by_r), NO_TABS),
-    Family("data frame of rdata", t.by_rdata, ESCAPED, needs="rdata"),
+    Family("data frame of rdata", t.by_rdata, RDATA, needs="rdata"),
     # Tables of spreadsheets ------------------------------------------------------------------
     Family("spreadsheet", t.spreadsheet("my.csv"), TABLE),
     Family("spreadsheet with ; and 1,5", t.spreadsheet("my.csv", **t.EUROPE), TABLE),

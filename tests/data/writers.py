@@ -16,9 +16,9 @@ TEXT = h5py.string_dtype()
 STORED = {"dense": np.asarray, "csr": sparse.csr_matrix, "csc": sparse.csc_matrix}
 
 
-def anndata_of(design, *, strings=False, categories=True) -> ad.AnnData:
+def anndata_of(design, *, categories=True) -> ad.AnnData:
     obs = design.obs()
-    if not strings and categories:
+    if categories:
         obs[design.type_key] = obs[design.type_key].astype("category")
     x = STORED[design.layout](design.matrix)
     return ad.AnnData(x, obs=obs, var=pd.DataFrame(index=list(design.genes)))
@@ -31,9 +31,34 @@ def in_memory(design, folder):
     return anndata_of(design), {}
 
 
-def h5ad(**how):
+def a_view(design, folder):
+    """Part of a larger AnnData: neither all of its cells nor all of its genes."""
+    adata = anndata_of(design)
+    others = adata[:2].copy()
+    others.obs_names = ["other1", "other2"]
+    whole = ad.concat([others, adata])
+    return whole[2:], {}
+
+
+def nullable(design, folder):
+    """Columns in the types of pandas that may be missing, as ``convert_dtypes`` makes them."""
+    adata = anndata_of(design, categories=False)
+    adata.obs = adata.obs.convert_dtypes()
+    return adata, {}
+
+
+def sparse_arrays(design, folder):
+    """Sparse arrays of scipy in the place of sparse matrices."""
+    adata = anndata_of(design)
+    adata.X = sparse.csr_array(adata.X)
+    return adata, {}
+
+
+def h5ad(*, strings=False, **how):
+    """A writer: ``write_h5ad`` with its options."""
+
     def write(design, folder):
-        anndata_of(design, **how).write_h5ad(folder / "my.h5ad")
+        anndata_of(design, categories=not strings).write_h5ad(folder / "my.h5ad", **how)
         return folder / "my.h5ad", {}
 
     return write
@@ -44,14 +69,20 @@ def backed(design, folder):
     return ad.read_h5ad(path, backed="r"), options
 
 
-def zarr(design, folder):
-    anndata_of(design).write_zarr(folder / "my.zarr")
-    return folder / "my.zarr", {}
+def zarr(version):
+    """A writer: ``write_zarr`` in one of the formats of zarr."""
+
+    def write(design, folder):
+        with ad.settings.override(zarr_write_format=version):
+            anndata_of(design).write_zarr(folder / "my.zarr")
+        return folder / "my.zarr", {}
+
+    return write
 
 
 def types_as_numbers(design, folder):
     """Clusters as whole numbers, as in a column of k-means."""
-    adata = anndata_of(design, strings=True)
+    adata = anndata_of(design, categories=False)
     names = adata.obs[design.type_key]
     if all(text is not None and text.isdigit() and str(int(text)) == text for text in names):
         adata.obs[design.type_key] = names.astype(int)
