@@ -147,7 +147,9 @@ def _labels(draw, fits) -> Times:
     texts = [f"{number:g}" for number in numbers]
     if draw(st.booleans()):  # .5h
         texts = [text.removeprefix("0") if "." in text else text for text in texts]
-        doubtful |= pattern in ("E{}", "tp_{}")
+        # After a letter, a dot may separate.
+        joined = not pattern.startswith("{}") and pattern[pattern.index("{") - 1] not in " +"
+        doubtful |= joined and any(text.startswith(".") for text in texts)
     if pattern not in ("+{}", "E{}") and draw(st.booleans()):
         minus = draw(st.sampled_from([sign for sign in MINUS if fits(sign)]))
         numbers[0] = -max(numbers[0], 1)
@@ -165,6 +167,7 @@ def _windows(draw, fits) -> Times:
     starts = draw(_distinct(st.sampled_from([0, 2, 4, 8, 10, 210])))
     width = draw(st.sampled_from([2, 3, 60]))
     pad = "{:02d}" if draw(st.booleans()) else "{}"
+    doubtful |= "{}_{}" in pattern and pad == "{}"  # 2_5 may be 2.5
     labels, numbers = [], []
     for start in starts:
         labels.append(pattern.format(pad.format(start), pad.format(start + width)))
