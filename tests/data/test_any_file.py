@@ -28,7 +28,7 @@ import writers_of_tables as t
 from agreement import differences
 from design_times import Times
 from designs import Limits, a_design, designs
-from hypothesis import HealthCheck, given, seed, settings
+from hypothesis import HealthCheck, Phase, given, seed, settings
 
 from scimf.data.load import load
 
@@ -252,6 +252,8 @@ def test_every_design_is_read_or_refused(family):
         deadline=None,
         database=None,
         suppress_health_check=list(HealthCheck),
+        phases=[Phase.generate],  # designs are small already
+        report_multiple_bugs=False,
     )
     @given(design=designs(family.limits))
     def check(design):
