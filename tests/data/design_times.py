@@ -47,7 +47,7 @@ WINDOWS = {
     "day {}-{}": "day",
     "{} to {} h": "hour",
 }
-KINDS = ("numbers", "labels", "labels", "windows", "numbers", "labels", "dates")
+KINDS = (*["numbers"] * 4, *["labels"] * 5, *["windows"] * 2, "dates")
 MINUS = ("-", "\u2212")  # the second is the sign that typesetters use
 KEYS = {
     "day": "day",
