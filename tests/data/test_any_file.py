@@ -191,6 +191,7 @@ def days(*labels, means, key="when", unit="day", doubtful=False):
 #: Labels that contradict the name of their column may also be refused.
 WEEKS = {"means": (2.0, 4.0), "key": "days", "unit": "week", "doubtful": True}
 HPF = {"means": (10.0, 24.0), "key": "day", "unit": "hour", "doubtful": True}
+WHOLE = {"means": (9999.0, 10000.0), "unit": "a.u."}
 HOURS = {"means": (1.0, 3.0), "unit": "hour"}
 #: What such designs found: each was a wrong answer in silence, or a refusal without need.
 FOUND = {
@@ -224,6 +225,7 @@ FOUND = {
     "a dot after a sign": ("h5ad", {"times": days("+.5d", "+1d", means=(0.5, 1.0))}),
     "a minus after a word": ("h5ad", {"times": days("Day -12", "Day 4.5", means=(-12.0, 4.5))}),
     "a typesetter's minus": ("csv", {"times": days("\u22121d", "2d", means=(-1.0, 2.0))}),
+    "whole numbers that float16 merges": ("h5ad", {"times": days(9999, 10000, **WHOLE)}),
     "windows with zeros": ("tsv", {"times": days("hrs_00_02", "hrs_02_04", **HOURS)}),
     "windows after a word": ("h5ad", {"times": days("day 0-2", "day 4-6", means=(1.0, 5.0))}),
 }
