@@ -12,6 +12,7 @@ import pandas as pd
 from scipy import sparse
 from writers_of_tables import plain
 
+INTEGERS = set(map(str, range(100)))
 TEXT = h5py.string_dtype()
 STORED = {"dense": np.asarray, "csr": sparse.csr_matrix, "csc": sparse.csc_matrix}
 
@@ -84,7 +85,7 @@ def types_as_numbers(design, folder):
     """Clusters as whole numbers, as in a column of k-means."""
     adata = anndata_of(design, categories=False)
     names = adata.obs[design.type_key]
-    if all(text is not None and text.isdigit() and str(int(text)) == text for text in names):
+    if all(text in INTEGERS for text in names):
         adata.obs[design.type_key] = names.astype(int)
     adata.write_h5ad(folder / "my.h5ad")
     return folder / "my.h5ad", {}
