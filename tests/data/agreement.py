@@ -64,7 +64,8 @@ def _times(read: pd.Series, unit: str, design) -> list[str]:
         if unit not in HOURS or times.unit not in HOURS:
             return [said]
         wanted = wanted * HOURS[times.unit] / HOURS[unit]
-    return [] if np.allclose(read, wanted, rtol=1e-6, atol=1e-9) else [said]
+    near = 1e-3 if times.dtype == "float16" else 1e-6
+    return [] if np.allclose(read, wanted, rtol=near, atol=1e-9) else [said]
 
 
 def _labels(read, wanted, what: str, texts: bool, notes: str) -> list[str]:

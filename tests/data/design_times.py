@@ -47,7 +47,7 @@ WINDOWS = {
     "day {}-{}": "day",
     "{} to {} h": "hour",
 }
-KINDS = (*["numbers"] * 4, *["labels"] * 5, *["windows"] * 2, "dates")
+KINDS = (*["numbers"] * 4, *["labels"] * 5, *["windows"] * 2, "dates", "units")
 MINUS = ("-", "\u2212")  # the second is the sign that typesetters use
 KEYS = {
     "day": "day",
@@ -91,7 +91,7 @@ def times(draw, fits, kinds: tuple[str, ...] = KINDS) -> Times:
         return draw(_labels(fits))
     if kind == "windows":
         return draw(_windows(fits))
-    return draw(_dates())
+    return draw(_dates() if kind == "dates" else _mixed_units())
 
 
 def _distinct(elements):
@@ -104,6 +104,7 @@ NUMBERS = {
     "int32": st.integers(0, 10_000),
     "float64": st.integers(-20, 200).map(lambda k: k / 10),
     "float32": st.integers(0, 200).map(lambda k: k / 10),
+    "float16": st.integers(0, 200).map(lambda k: k / 10),
 }
 
 
@@ -137,6 +138,14 @@ def _dates(draw) -> Times:
         return Times("date", tuple(texts), numbers, "day", doubtful=True)
     labels = tuple(int(text.replace("-", "")) for text in texts)
     return Times("date", labels, numbers, "day", doubtful=True, dtype="int64")
+
+
+@st.composite
+def _mixed_units(draw) -> Times:
+    """Hours and days in one column: the same clock for both, or refused."""
+    hours = draw(_distinct(st.sampled_from([2, 6, 12, 24, 48, 96])))
+    labels = [f"{hour // 24}d" if hour >= 24 else f"{hour}h" for hour in hours]
+    return Times("sampled", tuple(labels), tuple(map(float, hours)), "hour", doubtful=True)
 
 
 @st.composite

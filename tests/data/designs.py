@@ -13,6 +13,7 @@ from design_times import KINDS, Times, times
 from hypothesis import strategies as st
 
 FORMS = ("counts", "lognorm", "pcs")
+AMBIENT = "ambient"  #: counts from which ambient RNA was removed: still counts, but with fractions
 DTYPES = ("uint8", "uint16", "int32", "int64", "float32", "float64")
 LAYOUTS = ("dense", "csr", "csc")
 
@@ -150,7 +151,7 @@ def designs(draw, limits: Limits) -> Design:
     if form != "counts" and not dtype.startswith("float"):
         dtype = "float32"
     return Design(
-        form=form,
+        form="counts" if form == AMBIENT else form,
         values=_values(rng, form, (n_cells, len(genes)), dtype, draw(st.booleans())),
         dtype=dtype,
         layout=draw(st.sampled_from(LAYOUTS)),
@@ -217,5 +218,7 @@ def _values(rng, form: str, shape: tuple[int, int], dtype: str, large: bool) -> 
         counts[rng.integers(len(counts)), 2] = min(most, 100000)  # 1e+05 where R writes it
     if form == "counts":
         return counts.astype(np.float64)
+    if form == AMBIENT:
+        return (counts * rng.uniform(0.8, 1.0, shape)).astype(np.float32).astype(np.float64)
     shares = counts / counts.sum(1, keepdims=True)
     return np.log1p(1e4 * shares).astype(np.float32).astype(np.float64)

@@ -91,7 +91,7 @@ def types_as_numbers(design, folder):
     return folder / "my.h5ad", {}
 
 
-def counts_in(layer):
+def counts_in(layer, *, named=True):
     """A writer: X is scaled, as after ``sc.pp.scale``, and the values lie in a layer or in raw."""
 
     def write(design, folder):
@@ -104,7 +104,7 @@ def counts_in(layer):
         spread = dense.std(0)
         adata.X = ((dense - dense.mean(0)) / np.where(spread > 0, spread, 1)).astype(np.float32)
         adata.write_h5ad(folder / "my.h5ad")
-        return folder / "my.h5ad", {"layer": layer}
+        return folder / "my.h5ad", {"layer": layer} if named else {}
 
     return write
 

@@ -38,15 +38,32 @@ def pandas_table(name="my.csv", *, index_label=None, first="genes", **how):
     return write
 
 
-def commented(design, folder):
-    """A table under lines that begin with ``#``, as tools of the command line write them."""
-    path = folder / "my.csv"
-    lines = "# made by a tool\n# version 1.2, on a Monday\n"
-    path.write_text(lines + frame_of(design).to_csv(), encoding="utf-8")
-    return path, {}
+QUALITY = ["percent_mito", "n_counts"]
 
 
-def with_quality(named):
+def with_lines(*, before="", each="", after=""):
+    """A writer: texts before the table, after each of its lines, and after all of them."""
+
+    def write(design, folder):
+        path = folder / "my.csv"
+        lines = frame_of(design).to_csv().splitlines()
+        text = before + "".join(f"{line}{each}\n" for line in lines) + after
+        path.write_text(text, encoding="utf-8")
+        return path, {}
+
+    return write
+
+
+def thousands(design, folder):
+    """Counts with commas in them, as in 1,234, so that they stand in quotes."""
+    frame = frame_of(design)
+    for k in range(len(design.genes)):
+        frame.isetitem(k, [f"{value:,}" for value in frame.iloc[:, k]])
+    frame.to_csv(folder / "my.csv")
+    return folder / "my.csv", {}
+
+
+def with_quality(option, choice=None):
     """A writer: two columns of quality control beside the genes, told apart by an option."""
 
     def write(design, folder):
@@ -54,12 +71,10 @@ def with_quality(named):
         frame["percent_mito"] = np.linspace(0.01, 0.07, len(frame))
         frame["n_counts"] = design.values.sum(1)
         frame.to_csv(folder / "my.csv")
-        options = {}
-        if named == "labels":
-            options["labels"] = ["percent_mito", "n_counts"]
-        if named == "genes":
-            options["genes"] = list(design.genes)
-        return folder / "my.csv", options
+        if option is None:
+            return folder / "my.csv", {}
+        chosen = f"{design.genes[0]}:{design.genes[-1]}" if choice == "range" else choice
+        return folder / "my.csv", {option: chosen or list(design.genes)}
 
     return write
 
