@@ -123,7 +123,7 @@ def _numbers(draw) -> Times:
         tuple(numbers),
         KEYS[key] or "a.u.",
         dtype=dtype,
-        categorical=draw(st.booleans()),
+        categorical=dtype != "float16" and draw(st.booleans()),
         mixed=dtype == "float64" and draw(st.booleans()),
     )
 

@@ -176,7 +176,7 @@ def _genes(draw, form: str, limits: Limits) -> tuple[str, ...]:
         return tuple(f"PC{k + 1}" for k in range(n_genes))
     pools = [pool for pool in _pools(GENES, limits.fits) if len(pool) > 2]
     if limits.twice:
-        pools.append(TWICE)
+        pools += [TWICE] * 4
     return tuple(draw(st.sampled_from(pools))[:n_genes])
 
 
