@@ -117,6 +117,15 @@ def only_pcs(design, folder):
     return folder / "my.h5ad", {}
 
 
+def pcs_beside(design, folder):
+    """PCs in ``obsm`` beside expression, chosen by the user."""
+    adata = anndata_of(design)
+    adata.obsm["X_pca"] = design.matrix
+    adata.X = np.log1p(np.abs(design.matrix))
+    adata.write_h5ad(folder / "my.h5ad")
+    return folder / "my.h5ad", {"layer": "X_pca"}
+
+
 def written_again(design, folder):
     """What ``load`` gave, written and read by its own names: nothing may be lost."""
     from scimf.data.load import load
