@@ -98,7 +98,7 @@ NO_SPACES = Limits(fits=bare(" "))
 TENX = Limits(COUNTS, one_line, twice=True, dtypes=("int32", "int64"))
 TENX_FLOATS = Limits(EXPRESSION, one_line, twice=True, dtypes=("int32", "float32"))
 LOOM = Limits(EXPRESSION, missing=False)
-ONLY_PCS = Limits(("pcs",), dtypes=("float32",))
+ONLY_PCS = Limits(("pcs",), without("_"), dtypes=("float32",))
 SOUP = Limits((AMBIENT,), dtypes=("float32", "float64"))
 RDATA = Limits(COUNTS, without("\\"), missing=False, dtypes=("int32", "float64"))
 SCALED = Limits(EXPRESSION, dtypes=("int32", "float32", "float64"))
@@ -248,8 +248,13 @@ FOUND = {
     "windows with zeros": ("tsv", {"times": days("hrs_00_02", "hrs_02_04", **HOURS)}),
     "windows after a word": ("h5ad", {"times": days("day 0-2", "day 4-6", means=(1.0, 5.0))}),
 }
-#: Those that are not mended yet, and why.
-NOT_YET = {}
+#: Families and findings that are not mended yet, and why.
+NOT_YET = {
+    "loom of loompy 2": "references such as &#252; stay in the texts",
+    "letters of loompy 2": "references such as &#252; stay in the texts",
+    "genes called like labels": "the fly's gene run is taken for a label, and no gene is left of it",
+    "whole numbers that float16 merges": "9999 is taken for 10000 in half precision",
+}
 # fmt: on
 
 
@@ -262,7 +267,12 @@ def _tell():
     sys.__stdout__.write(f"\ndesigns: {dict(TOLD)}\n")
 
 
-@pytest.mark.parametrize("family", [pytest.param(family, id=family.name) for family in FAMILIES])
+def _row(value, name):
+    marks = [pytest.mark.xfail(strict=True, reason=NOT_YET[name])] if name in NOT_YET else []
+    return pytest.param(value, id=name, marks=marks)
+
+
+@pytest.mark.parametrize("family", [_row(family, family.name) for family in FAMILIES])
 def test_every_design_is_read_or_refused(family):
     if family.needs and not find_spec(family.needs):
         pytest.skip(f"{family.needs} is not installed")
@@ -283,12 +293,7 @@ def test_every_design_is_read_or_refused(family):
     check()
 
 
-def _row(name):
-    marks = [pytest.mark.xfail(strict=True, reason=NOT_YET[name])] if name in NOT_YET else []
-    return pytest.param(name, id=name, marks=marks)
-
-
-@pytest.mark.parametrize("name", [_row(name) for name in FOUND])
+@pytest.mark.parametrize("name", [_row(name, name) for name in FOUND])
 def test_what_was_found_is_mended(name):
     of_family, changes = FOUND[name]
     (family,) = (family for family in FAMILIES if family.name == of_family)
