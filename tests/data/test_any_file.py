@@ -32,7 +32,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 
 from scimf.data.load import load
 
-EXAMPLES = int(os.environ.get("SCIMF_EXAMPLES", "6"))
+EXAMPLES = int(os.environ.get("SCIMF_EXAMPLES", "4"))
 SEED = os.environ.get("SCIMF_SEED", "0")
 TABLES = (".csv", ".tsv", ".txt")
 TOLD = Counter()  # what became of the designs, shown at the end
@@ -252,7 +252,7 @@ FOUND = {
 NOT_YET = {
     "loom of loompy 2": "references such as &#252; stay in the texts",
     "letters of loompy 2": "references such as &#252; stay in the texts",
-    "genes called like labels": "the fly's gene run is taken for a label, and no gene is left of it",
+    "genes called like labels": "the fly's gene run is taken for a label",
     "whole numbers that float16 merges": "9999 is taken for 10000 in half precision",
 }
 # fmt: on
@@ -272,6 +272,7 @@ def _row(value, name):
     return pytest.param(value, id=name, marks=marks)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", [_row(family, family.name) for family in FAMILIES])
 def test_every_design_is_read_or_refused(family):
     if family.needs and not find_spec(family.needs):
@@ -302,7 +303,7 @@ def test_what_was_found_is_mended(name):
 
 def test_there_are_enough_designs():
     always_there = [family for family in FAMILIES if family.needs is None]
-    assert len(always_there) * 6 >= 150
+    assert len(always_there) * 4 >= 150
     assert len(always_there) * 75 >= 1000
 
 
