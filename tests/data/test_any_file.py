@@ -25,6 +25,7 @@ import pandas as pd
 import pytest
 import writers as w
 import writers_of_tables as t
+import writers_of_tools as o
 from agreement import differences
 from design_times import Times
 from designs import AMBIENT, Limits, a_design, designs
@@ -175,28 +176,28 @@ FAMILIES = [
     Family("spreadsheet with ; and 1,5", t.spreadsheet("my.csv", **t.EUROPE), TABLE),
     Family("spreadsheet, utf-16", t.spreadsheet("my.txt", **t.UNICODE), TABLE),
     # Loom ------------------------------------------------------------------------------------
-    Family("loom", w.loom(), LOOM),
-    Family("loom of loompy 2", w.loom(version=2), LOOM),
-    Family("loom by loompy", w.loom_by_loompy, LOOM, needs="loompy"),
-    Family("loom of velocyto", w.velocyto(), TENX),
-    Family("loom of velocyto, layer=spliced", w.velocyto("spliced"), TENX),
+    Family("loom", o.loom(), LOOM),
+    Family("loom of loompy 2", o.loom(version=2), LOOM),
+    Family("loom by loompy", o.loom_by_loompy, LOOM, needs="loompy"),
+    Family("loom of velocyto", o.velocyto(), TENX),
+    Family("loom of velocyto, layer=spliced", o.velocyto("spliced"), TENX),
     # 10x Genomics ----------------------------------------------------------------------------
-    Family("10x folder", w.folder_10x(), TENX),
-    Family("10x folder, version 2", w.folder_10x(version=2, gz=False), TENX),
-    Family("10x folder, version 2, gz", w.folder_10x(version=2, columns=2), TENX),
-    Family("10x folder, two columns", w.folder_10x(columns=2), TENX),
-    Family("10x folder of STARsolo", w.folder_10x(gz=False), TENX),
-    Family("10x folder, fractions", w.folder_10x(), TENX_FLOATS),
-    Family("10x folder of GEO", w.folder_10x(prefix="GSM123_sample1_"), TENX),
-    Family("10x folder of GEO, version 2", w.folder_10x(version=2, prefix="GSM1_s1."), TENX),
-    Family("10x folder, CR LF", w.folder_10x(gz=False, newline="\r\n"), TENX),
-    Family("10x folder, antibodies", w.folder_10x(antibodies=True), TENX),
-    Family("10x folder, two samples", w.two_samples, TENX, "always"),
-    Family("10x folder outs/", w.outs, TENX),
-    Family("10x .h5", w.h5_10x(), TENX, "maybe beyond ASCII"),
-    Family("10x .h5, version 2", w.h5_10x(version=2), TENX, "maybe beyond ASCII"),
-    Family("10x .h5, antibodies", w.h5_10x(antibodies=True), TENX),
-    Family("10x .h5 of CellBender", w.h5_10x(cellbender=True), TENX, "maybe beyond ASCII"),
+    Family("10x folder", o.folder_10x(), TENX),
+    Family("10x folder, version 2", o.folder_10x(version=2, gz=False), TENX),
+    Family("10x folder, version 2, gz", o.folder_10x(version=2, columns=2), TENX),
+    Family("10x folder, two columns", o.folder_10x(columns=2), TENX),
+    Family("10x folder of STARsolo", o.folder_10x(gz=False), TENX),
+    Family("10x folder, fractions", o.folder_10x(), TENX_FLOATS),
+    Family("10x folder of GEO", o.folder_10x(prefix="GSM123_sample1_"), TENX),
+    Family("10x folder of GEO, version 2", o.folder_10x(version=2, prefix="GSM1_s1."), TENX),
+    Family("10x folder, CR LF", o.folder_10x(gz=False, newline="\r\n"), TENX),
+    Family("10x folder, antibodies", o.folder_10x(antibodies=True), TENX),
+    Family("10x folder, two samples", o.two_samples, TENX, "always"),
+    Family("10x folder outs/", o.outs, TENX),
+    Family("10x .h5", o.h5_10x(), TENX, "maybe beyond ASCII"),
+    Family("10x .h5, version 2", o.h5_10x(version=2), TENX, "maybe beyond ASCII"),
+    Family("10x .h5, antibodies", o.h5_10x(antibodies=True), TENX),
+    Family("10x .h5 of CellBender", o.h5_10x(cellbender=True), TENX, "maybe beyond ASCII"),
 ]
 
 
@@ -336,7 +337,9 @@ def untouched(source):
         yield
         return
     obs, uns, layers = source.obs.copy(), list(source.uns), list(source.layers)
+    x = None if source.isbacked else source.X.copy()
     yield
+    assert x is None or not (source.X != x).sum()
     pd.testing.assert_frame_equal(source.obs, obs)
     assert (list(source.uns), list(source.layers)) == (uns, layers)
 
