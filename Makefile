@@ -113,7 +113,7 @@ $(ALL:%=$(STAMPS)/%): $(STAMPS)/%: notebooks/profiles.toml constraints.txt $(MOD
 # Maintenance --------------------------------------------------------------------------------------
 
 # Wherever these lie among the tests.
-FAULTS = $(shell find tests -name test_faults.py)
+FAULTS = $(shell find tests -name test_faults.py -o -name test_any_file.py)
 INTEROP = $(shell find tests -name test_interop.py)
 
 lint: $(ENV)
@@ -121,7 +121,7 @@ lint: $(ENV)
 	$(PYTHON) -m ruff format --check .
 
 test-faults: $(ENV)
-	SCIMF_FAULTS=10 OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q -s $(FAULTS)
+	SCIMF_FAULTS=10 SCIMF_EXAMPLES=75 OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q -s $(FAULTS)
 
 # CellRank, scVelo and LIANA+ read what notebook 10 has written, each by the lines that it shows. They
 # need other versions of our packages, so they have an environment of their own, in which there is
