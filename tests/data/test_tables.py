@@ -322,7 +322,7 @@ def test_a_column_that_may_be_no_gene_is_asked_for(genes, x, value, tmp_path):
     says = r"my\.csv: 1 columns, such as \['foo'\], .* unlike the other 12.*genes=.*LABELS=foo"
     with pytest.raises(ValueError, match=says):
         own(path)
-    assert_same(own(path, labels="foo"), genes=genes, x=x)
+    assert_same(own(path, labels="foo", form="state"), genes=genes, x=x)
     assert own(path, genes="*", form="state").var_names[-1] == "foo"
 
 
@@ -336,7 +336,8 @@ NOT_ASKED = {
 
 @pytest.mark.parametrize(("genes", "x"), NOT_ASKED.values(), ids=NOT_ASKED)
 def test_columns_that_are_alike(genes, x, tmp_path):
-    assert_same(own(written(tmp_path, frame(genes=genes, x=x).to_csv())), genes=genes, x=x)
+    path = written(tmp_path, frame(genes=genes, x=x).to_csv())
+    assert_same(own(path, form="state"), genes=genes, x=x)
 
 
 def test_many_cells_are_read_in_blocks(tmp_path, monkeypatch):
