@@ -315,7 +315,7 @@ def test_a_column_that_may_be_no_gene_is_asked_for(genes, x, value, tmp_path):
 NOT_ASKED = {
     "genes that are never seen": (LETTERS, GAMMA * ([0] + [1] * 11)),
     "PCs": (SERIES, NORMAL),
-    "a state": (["x1", "x2", "x3"], np.abs(NORMAL[:, :3]) * [1, 1, -1]),
+    "three PCs": (["PC1", "PC2", "PC3"], np.abs(NORMAL[:, :3]) * [1, 1, -1]),
     "spikes beside genes": ([*ENSEMBL[:10], "ERCC-1", "ERCC-2"], POISSON),
 }
 
@@ -478,8 +478,8 @@ ALIKE = {
     "as written": (CELLS, CELLS, ""),
     "wells": (WELLS, WELLS, ""),
     "numbers": ([str(code) for code in CODES], CODES, ""),
-    "the number at the end is lost": (PLAIN_CELLS, BARE, "without the number at the end"),
-    "a number at the end is new": (BARE, PLAIN_CELLS, "with a number at the end"),
+    "the number at the end is lost": (PLAIN_CELLS, BARE, "but for the number that ends"),
+    "a number at the end is new": (BARE, PLAIN_CELLS, "but for the number that ends"),
 }
 
 
