@@ -1,7 +1,6 @@
 """Tables of text with one row per cell: what their columns are, and how they join other files."""
 
 import re
-import tomllib
 from collections.abc import Sequence
 from fnmatch import translate
 from itertools import product
@@ -12,6 +11,7 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 
+from scimf.core.files import read_toml
 from scimf.data.blocks import DataFile
 from scimf.data.text_table import HEAD, NUMBER, WITH_COMMA, WITH_POINT, TextTable
 
@@ -20,15 +20,11 @@ MISSING = ("", "NA", "N/A", "#N/A", "NaN", "nan", "<NA>")  #: how a label that i
 PLAIN = r"-?(0|[1-9]\d*)(\.\d+)?([eE][-+]?\d+)?"  #: numbers, but no "01" and no "1,5"
 #: What may be a number with other signs than the rest has; 1,234 may be 1234 or 1.234.
 ODD = rf"{WITH_POINT}|{WITH_COMMA}|[-+]?\d{{1,3}}([,'’ ]\d{{3}})+([.,]\d+)?"
-_KNOWN = tomllib.loads(Path(__file__).with_name("columns.toml").read_text("utf-8"))
+_KNOWN = read_toml(Path(__file__).with_name("columns.toml"))
 #: By "names", "genes" and "labels": which headings are such columns.
 LIKE = {kind: re.compile("|".join(map(translate, like)), re.I) for kind, like in _KNOWN.items()}
-#: Numbers that may end the names here or there, as Cell Ranger counts its samples.
-ENDINGS = {
-    "": ("$^", "$^"),
-    ", without the number at the end": (r"-\d+$", "$^"),
-    ", with a number at the end there": ("$^", r"-\d+$"),
-}
+#: What is left out of names here or there: a number that ends them, as Cell Ranger counts samples.
+ENDINGS = (("$^", "$^"), (r"-\d+$", "$^"), ("$^", r"-\d+$"))
 
 
 class TableChoices(NamedTuple):
@@ -111,6 +107,10 @@ def _roles_of(table: TextTable, choices: TableChoices, notes: list[str]) -> _Rol
         genes = [name for name in genes if name not in {*keys, *labels}]
     else:
         genes = [name for name in numeric if name not in {*taken, *known, *names}]
+        either = [name for name in genes if LIKE["either"].fullmatch(name)]
+        if either:
+            say = f"say which: genes=... or labels=... (GENES=, LABELS={','.join(either)})"
+            raise ValueError(f"{path}: {either} may be genes or labels, {say}")
         for name in texts - known - taken - set(names):
             odd = head[name][numbers[name].isna() & head[name].str.fullmatch(ODD)]
             if len(odd):
@@ -254,22 +254,22 @@ def join_cells(
         except ValueError:  # the separator that the user named may be that of the other table
             table = TextTable.open(cells, None, notes)
         frame = table.texts()
-    found = _found_in(frame, adata)
-    if found is None:
+    place = _place_of(frame, adata)
+    if place is None:
         there = frame.iloc[:, 0]
         DataFile(cells).require_unique(there, "cell names")
         missing = adata.obs_names[~adata.obs_names.isin(there)]
         found = f"{len(missing)} of {adata.n_obs} cells are not in {cells.name}"
         example = f"such as {missing[0]!r} (there: {there[:1].tolist()})"
         raise ValueError(f"{path}: {found}, {example}; expected each cell there")
-    turned, column, rows, way = found
+    turned, is_exact, column, rows = place
     if turned:
         adata = adata.T.copy()
         notes.append(f"Turned {path.name}: its columns are the cells of {cells.name}.")
-    if way:
-        notes.append(f"Names of cells are those of {cells.name}{way}.")
-    if len(frame) > len(rows):
-        extra = len(frame) - len(rows)
+    if not is_exact:
+        notes.append(f"Cells were found in {cells.name} but for the number that ends their names.")
+    extra = len(frame) - len(rows)
+    if extra:
         notes.append(f"{extra} rows of {cells.name} are of no cell in {path.name}.")
     labels = _obs_of(frame.iloc[rows].drop(columns=[*{column, ""} & {*frame}]), choices)
     for name in labels:
@@ -279,18 +279,18 @@ def join_cells(
     return adata
 
 
-def _found_in(
+def _place_of(
     frame: pd.DataFrame, adata: ad.AnnData
-) -> tuple[bool, str, np.ndarray, str] | None:  # turned, column of names, rows (cells,), way
+) -> tuple[bool, bool, str, np.ndarray] | None:  # turned, exactly, column of names, rows (cells,)
     """Find all cells in the first column, or in another with names."""
     first, *others = frame.columns
     columns = [first, *(name for name in others if LIKE["names"].fullmatch(name))]
     for turned, names in ((False, adata.obs_names), (True, adata.var_names)):
-        for column, (way, (here, there)) in product(columns, ENDINGS.items()):
+        for column, (here, there) in product(columns, ENDINGS):
             ours = names.str.replace(here, "", regex=True)
             theirs = pd.Index(frame[column].str.replace(there, "", regex=True))
-            if theirs.is_unique and (ours.is_unique or not way):
+            if theirs.is_unique and (ours.is_unique or here == there):
                 rows = theirs.get_indexer(ours)
                 if (rows >= 0).all():
-                    return turned, column, rows, way
+                    return turned, here == there, column, rows
     return None

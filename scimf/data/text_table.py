@@ -8,7 +8,6 @@ from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
 
 import pandas as pd
 
@@ -30,10 +29,11 @@ class TextTable:
     """A table that was found to have the same fields in each of its lines; see :meth:`open`."""
 
     path: Path
-    rows: bytes  #: the text below the header, UTF-8
     separator: str
     columns: list[str]  #: headings; the first is ``""`` where it has none
+    is_of_r: bool  #: whether the header lacks the first of these
     row_names: list[str]  #: what stands in the first column
+    rows: str  #: the text below the header
     decimal: str = "."
 
     @classmethod
@@ -60,16 +60,15 @@ class TextTable:
         if comments:
             notes.append(f"{path.name}: {comments} lines of comment at the top were skipped.")
         try:
-            shape = _shape_of("\n" * len(above) + text, separator)
+            table = _cut(path, "\n" * len(above) + text, separator)
         except ValueError as error:
             hint = "is a field cut off, or the separator another one (sep=..., SEP=)?"
             raise ValueError(f"{path}: {error}; {hint}") from error
-        if not shape.row_names:
+        if not table.row_names:
             raise ValueError(f"{path}: 0 rows, {EXPECTED}")
-        DataFile(path).require_unique(shape.columns, "columns")
-        if shape.is_of_r:
+        DataFile(path).require_unique(table.columns, "columns")
+        if table.is_of_r:
             notes.append(f"{path.name}: the header is one field shorter, as R writes row names.")
-        table = cls(path, shape.rows.encode(), separator, shape.columns, shape.row_names)
         head = pd.Series(table.texts(HEAD).iloc[:, 1:].to_numpy().ravel())  # wells may be 1.1
         points, commas = (head.str.fullmatch(sign).sum() for sign in (WITH_POINT, WITH_COMMA))
         if commas > points:  # columns that differ are asked for later
@@ -80,7 +79,7 @@ class TextTable:
     def blocks(self, texts: Collection[str], rows: int | None = None) -> Iterator[pd.DataFrame]:
         """Read some rows at a time; the columns ``texts`` are kept exactly as written."""
         yield from pd.read_csv(
-            io.BytesIO(self.rows),
+            io.StringIO(self.rows),
             header=None,
             names=self.columns,
             index_col=False,
@@ -112,7 +111,8 @@ def _text_of(path: Path, notes: list[str]) -> str:
     except UnicodeDecodeError:
         text = data.decode("cp1252")
         notes.append(f"{path.name} is not UTF-8, so its text was read as latin-1 (Windows-1252).")
-    return text.replace("\r\n", "\n").replace("\r", "\n")
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    return text.replace('\\"', '""')  # R writes a quote within quotes so, others write it twice
 
 
 def _spelled(separator: str, path: Path) -> str:
@@ -130,10 +130,10 @@ def _separator_of(text: str, path: Path) -> str:
         fits = {}
         for separator in SEPARATORS.values():
             with suppress(ValueError):
-                shape = _shape_of("\n".join(lines), separator)
+                table = _cut(path, "\n".join(lines), separator)
                 # With one field in the header, or with blanks, text may look cut by accident.
                 is_solid = separator != " " and separator in lines[0]
-                fits[separator] = (is_solid, len(shape.columns))
+                fits[separator] = (is_solid, len(table.columns))
         best = [separator for separator in fits if fits[separator] == max(fits.values())]
         if len(best) == 1:
             return best[0]
@@ -144,27 +144,8 @@ def _separator_of(text: str, path: Path) -> str:
     raise ValueError(f"{path}: {found}, {EXPECTED}: name the separator with sep=..., SEP=")
 
 
-# ---------------------------------------------------------------------------- lines and fields
-
-
-class _Shape(NamedTuple):
-    columns: list[str]
-    is_of_r: bool  #: whether the header lacks the first of these
-    row_names: list[str]
-    rows: str  #: the text below the header
-
-
-def _shape_of(text: str, separator: str) -> _Shape:
+def _cut(path: Path, text: str, separator: str) -> TextTable:
     """Read all lines; an error where they differ in their fields."""
-    try:
-        return _measured(text, separator)
-    except ValueError:
-        with suppress(ValueError):  # R writes a quote within quotes so, others write it twice
-            return _measured(text.replace('\\"', '""'), separator)
-        raise
-
-
-def _measured(text: str, separator: str) -> _Shape:
     lines = text.removesuffix("\n").split("\n")
     reader = csv.reader(lines, delimiter=separator, skipinitialspace=True, strict=True)
     header, names, width, start, filled, trails = [], [], 0, 0, 0, True
@@ -180,8 +161,8 @@ def _measured(text: str, separator: str) -> _Shape:
                 continue  # such lines stand at the end of what Excel writes
             width = width or len(row)
             if len(row) != width:
-                found = f"has {len(row)} fields where those above have {width}"
-                raise ValueError(f"line {reader.line_num} {found}")
+                found = f"{len(row)} fields where those above have {width}"
+                raise ValueError(f"line {reader.line_num} has {found}")
             filled = len(names)
             trails = trails and not row[-1]
     except csv.Error as error:
@@ -195,4 +176,5 @@ def _measured(text: str, separator: str) -> _Shape:
     if width < 2:
         raise ValueError("the lines have 1 field")
     columns = [name or (f"Unnamed: {i}" if i else "") for i, name in enumerate(header)]
-    return _Shape(columns, is_of_r, names[:filled], "\n".join(lines[start:]))
+    rows = "\n".join(lines[start:])
+    return TextTable(path, separator, columns, is_of_r, names[:filled], rows)
