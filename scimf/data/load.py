@@ -106,6 +106,9 @@ def _load_registered(name: str, **options) -> ad.AnnData:
             f"{name}: a table of ligand-receptor pairs, not cells; read it with load_pairs of "
             "notebooks/reports/evidence/ligand_receptor.py"
         )
+    if "reader" in entry:
+        found = f"{entry['form']} without a course of populations"
+        raise ValueError(f"{name}: {found}; read it with {entry['reader']}")
     files = fetch(name, **options)
     row_of = {paths.DATA / row["file"]: row for row in entry["files"]}
     rows = [row_of[file] for file in files]

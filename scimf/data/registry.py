@@ -15,7 +15,10 @@ class DataUnavailable(RuntimeError):
 
 
 def entries() -> dict[str, dict]:
-    """Every data set and table of pairs (form "pairs"), as in ``scimf/data/registry.toml``."""
+    """Every data set and table of pairs (form "pairs"), as in ``scimf/data/registry.toml``.
+
+    An entry with a ``reader`` is no course of populations: what it names reads it.
+    """
     return read_toml(Path(__file__).with_name("registry.toml"))
 
 

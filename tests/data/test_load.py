@@ -62,15 +62,18 @@ COLUMNS = {
     "counts_worm_neuron": 13488,
 }
 TABLES = {"cellphonedb", "cellchatdb_mouse", "cellchatdb_human", "cellchatdb_zebrafish"}
+READ_BY_A_REPORT = {"picseq_coculture", "pc3_positions", "shalek_dc"}
 
 
 def test_registry_is_complete():
     entries = registry.entries()
     assert {name for name, entry in entries.items() if entry["form"] == "pairs"} == TABLES
     manual = {name for name, entry in entries.items() if entry.get("manual")}
-    assert set(readers.READERS) == set(entries) - TABLES == set(CELLS) | manual
+    assert {name for name, entry in entries.items() if "reader" in entry} == READ_BY_A_REPORT
+    courses = set(entries) - TABLES - READ_BY_A_REPORT
+    assert set(readers.READERS) == courses == set(CELLS) | manual
     for name, entry in entries.items():
-        if name not in TABLES:
+        if name in courses:
             assert entry["form"] in values.FORMS
             assert entry["time_unit"]
         assert {"title", "licence", "citation", "warnings"} <= set(entry)
@@ -93,6 +96,14 @@ def test_an_installed_package_loads_without_the_repository(tmp_path):
     done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == str(tmp_path / "scimf" / "__init__.py")
+
+
+@pytest.mark.parametrize("name", sorted(READ_BY_A_REPORT))
+def test_what_is_no_course_of_populations_names_its_reader(name):
+    with pytest.raises(ValueError, match=f"{name}: .*; read it with read_") as caught:
+        load.load(name)
+    function, place = str(caught.value).split("read it with ")[1].split(" of ")
+    assert f"def {function}(" in (paths.ROOT / place).read_text(encoding="utf-8")
 
 
 def test_a_table_of_pairs_is_not_loaded_as_cells():
