@@ -99,18 +99,21 @@ if "picseq_coculture" in data:
 
 # %%
 tests = {}
-for receiver, part in by_receiver.items():
+if by_receiver:
     for other in (TOGETHER, MEMBRANE):
-        tests[receiver, other] = contrasts.contrast(part, ALONE, other)
-for other in (TOGETHER, MEMBRANE) if tests else ():
-    both = [tests[receiver, other] for receiver in by_receiver]
-    tests["both together", other] = contrasts.of_both(both)
-rows = {}
-for key, test in tests.items():
-    verdict = test.verdict if key[1] == TOGETHER else "see the effect below"
-    rows[key] = {"plates": test.n_plates, "p": test.p, "floor": test.floor, "verdict": verdict}
-table = pd.DataFrame(rows).T.rename_axis(["receiver", "alone against"])
-table
+        each = []
+        for receiver, part in by_receiver.items():
+            each.append(contrasts.contrast(part, ALONE, other))
+            tests[receiver, other] = each[-1]
+        tests["both together", other] = contrasts.of_both(each)
+
+# %%
+rows = []
+for (receiver, other), test in tests.items():
+    verdict = test.verdict if other == TOGETHER else "see the effect below"
+    rows.append((receiver, other, test.n_plates, test.p, test.floor, verdict))
+columns = ["receiver", "alone against", "plates", "p", "floor", "verdict"]
+pd.DataFrame(rows, columns=columns)
 
 # %%
 short = {"T cells": "t", "dendritic cells": "dc", "both together": "both"}
@@ -140,12 +143,18 @@ for receiver in contrasts.RECEIVERS.values():
 # %%
 with_membrane, other_date = "20181111", "20181211"
 effects = {}
-rows = {}
 for receiver, part in by_receiver.items():
     place = {"receiver": receiver, "date": with_membrane, "other": other_date}
     effect = contrasts.effect_along_other_date(part, **place)
-    own = counts.xs((receiver, 20, with_membrane), level=["receiver", "time", "date"])
     effects[receiver] = effect
+    key = f"hearing.picseq.membrane.{short[receiver]}"
+    run.record({f"{key}.share": effect.share, f"{key}.lo": effect.lo, f"{key}.hi": effect.hi})
+    run.record({f"{key}.smallest": effect.smallest, f"{key}.cosine_of_dates": effect.cosine})
+
+# %%
+rows = {}
+for receiver, effect in effects.items():
+    own = counts.xs((receiver, 20, with_membrane), level=["receiver", "time", "date"])
     limits = f"[{effect.lo:.2f}, {effect.hi:.2f}]"
     rows[receiver] = {
         "share of the co-culture's effect": f"{effect.share:.2f} {limits}",
@@ -157,10 +166,6 @@ with pd.option_context("display.max_colwidth", None):
     print(pd.DataFrame(rows).to_string())
 
 # %%
-for receiver, effect in effects.items():
-    key = f"hearing.picseq.membrane.{short[receiver]}"
-    run.record({f"{key}.share": effect.share, f"{key}.lo": effect.lo, f"{key}.hi": effect.hi})
-    run.record({f"{key}.smallest": effect.smallest, f"{key}.cosine_of_dates": effect.cosine})
 if effects:
     fig, panels = plt.subplots(2, 1, figsize=(7, 2.6), sharex=True)
     for ax, (receiver, effect) in zip(panels, effects.items(), strict=True):
@@ -173,6 +178,9 @@ if effects:
         ax.set(yticks=range(3), yticklabels=(TOGETHER, MEMBRANE, ALONE), ylim=(-0.5, 2.5))
         ax.set_title(f"{receiver}: {effect.verdict(most_through_membrane)}", loc="left")
     panels[1].set_xlabel("on the way from alone (0) to co-culture (1), direction of another date")
+
+# %%
+if effects:
     drawn = pd.concat({receiver: effect.places for receiver, effect in effects.items()})
     drawn = drawn.rename_axis(["receiver", "row"]).reset_index("receiver")
     run.save_figure(fig, "fig_real_interactions_a_membrane", data=drawn)
@@ -189,6 +197,8 @@ for receiver in contrasts.RECEIVERS.values():
         lambda receiver=receiver: effects[receiver].hi <= 0.1,
         needs="picseq_coculture",
     )
+
+# %%
 run.expect(
     "dendritic cells through the membrane: a difference, away from co-culture (regression test)",
     lambda: effects["dendritic cells"].verdict().startswith("a difference, away from"),
@@ -226,6 +236,8 @@ if "picseq_coculture" in data:
     run.record({"hearing.picseq.overdispersion.mean": spread.mean()})
     run.record({"hearing.picseq.overdispersion.max": spread.max()})
     run.expect("the membrane was there on one date only", list(only) == [MEMBRANE])
+
+# %%
 needed = {}
 for n_alone, n_membrane in ((2, 3), (3, 3), (2, 5), (3, 4), (4, 4)):
     p = contrasts.smallest_p(n_alone, n_membrane)
@@ -274,6 +286,9 @@ if "pc3_positions" in data:
     for well in wells:
         copies = {str(k): one[well] for k, one in enumerate(each)}
         jittered_wells[well] = positions.together(copies)
+
+# %%
+if "pc3_positions" in data:
     found = positions.force_table(wells, distances)
     control = positions.force_table(jittered_wells, distances)
     gains = pd.DataFrame(
@@ -309,6 +324,9 @@ if "pc3_positions" in data:
     for well, equations in wells.items():
         of_wells[well] = positions.force(equations.solve(), fine)
     of_wells = pd.DataFrame(of_wells, index=line.index)
+
+# %%
+if "pc3_positions" in data:
     fig, ax = plt.subplots(figsize=(4.6, 2.6))
     ax.plot(fine, of_wells, color="0.7", lw=0.7)
     ax.plot([], [], color="0.7", lw=0.7, label="each of nine wells")
@@ -319,6 +337,9 @@ if "pc3_positions" in data:
     ax.axhline(0, color="0.5", lw=0.8)
     ax.set(xlabel="distance (µm)", ylabel="force / motility (1/µm)", ylim=(-0.15, 0.9))
     ax.legend()
+
+# %%
+if "pc3_positions" in data:
     drawn = of_wells.join(line[["force", "se"]]).assign(jittered=no_force["force"])
     run.save_figure(fig, "fig_real_interactions_b_pair_force", data=drawn)
 
@@ -339,6 +360,8 @@ run.expect(
     lambda: (found.loc[near, "z"] > 3).all(),
     needs="pc3_positions",
 )
+
+# %%
 run.expect(
     "on jittered cells less than a twentieth of that force is left" + regression,
     lambda: (control.loc[near, "force"].abs() < 0.05 * found.loc[near, "force"]).all(),
@@ -367,6 +390,8 @@ if "pc3_positions" in data:
     run.record({"hearing.pc3.transfer.low_to_high.share_of_own": share})
     share = downwards.mean()["gain"] / downwards.mean()["own_gain"]
     run.record({"hearing.pc3.transfer.high_to_low.share_of_own": share})
+
+# %%
 run.expect(
     "a force of thin wells is better than none in all three dense wells" + regression,
     lambda: (upwards["gain"] > 0).all(),
@@ -390,11 +415,16 @@ if "pc3_positions" in data:
     print(f"p without one well: {slope.without.min():.2f} to {slope.without.max():.2f}")
     print(f"smallest that could be told with these nine wells: {100 * slope.smallest:.4f}")
     print(f"does density limit growth: {slope.verdict}")
+
+# %%
+if "pc3_positions" in data:
     run.record({"hearing.pc3.growth.slope_per_100": 100 * slope.slope})
     run.record({"hearing.pc3.growth.lo": 100 * slope.lo, "hearing.pc3.growth.hi": 100 * slope.hi})
     run.record({"hearing.pc3.growth.smallest": 100 * slope.smallest})
     run.record({"hearing.pc3.growth.p": slope.p})
     run.record({"hearing.pc3.growth.p_without_one": slope.without.max()})
+
+# %%
 run.expect(
     "whether density limits growth cannot be told" + regression,
     lambda: slope.verdict == "cannot be told",
@@ -425,14 +455,17 @@ if "shalek_dc" in data:
         parts[time] = wave.makers_against_silent(data["shalek_dc"], stimulus="LPS", time=time)
         for key, value in parts[time].items():
             run.record({f"hearing.shalek.lps_{time:g}h.makers_minus_silent.{key}": value})
+    print(dishes.round(2).to_string())
+    print(pd.DataFrame(parts).T.round(2).to_string())
+    print({key: round(value, 2) for key, value in by_stimulus.items()})
+
+# %%
+if "shalek_dc" in data:
     for key, value in by_stimulus.items():
         run.record({f"hearing.shalek.stimuli.{key}": value})
     for key in ("makers", "answer", "silent"):
         for time in (2.0, 4.0):
             run.record({f"hearing.shalek.lps_{time:g}h.{key}": dishes.loc[("LPS", time), key]})
-    print(dishes.round(2).to_string())
-    print(pd.DataFrame(parts).T.round(2).to_string())
-    print({key: round(value, 2) for key, value in by_stimulus.items()})
 
 # %%
 if "shalek_dc" in data:
