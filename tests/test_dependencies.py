@@ -36,7 +36,7 @@ EXTRAS = {
     REPORTS: ("notebooks",),
     BESIDE: (),
     EVIDENCE: ("scvi",),
-    TESTS: ("notebooks", "dev", "interop", "scvi"),
+    TESTS: ("notebooks", "dev", "interop", "scvi", "writers"),
 }
 #: Our own packages, and what tests share.
 LOCAL = {"scimf", "beside", "evidence", "workflow"}

@@ -78,6 +78,13 @@ class DataFile:
             expected = "expected each name once"
             raise ValueError(f"{self.path}: duplicate {what}, such as {twice}; {expected}")
 
+    def column(self, obs: pd.DataFrame, key: str, what: str) -> pd.Series:
+        """Return a column of ``obs``, or say that it is missing and what was expected."""
+        if key not in obs:
+            found = f"obs[{key!r}] is missing, expected {what}; there are {list(obs)}"
+            raise ValueError(f"{self.path}: {found}")
+        return obs[key]
+
     def read_h5ad(self, *, backed: bool = False) -> ad.AnnData:
         """Read an ``.h5ad`` file; with ``backed``, X stays in it until ``file.close()``."""
         self.require_hdf5()

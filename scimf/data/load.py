@@ -76,8 +76,7 @@ def load(
         names it.
     """
     if not isinstance(name_or_path, str | Path | ad.AnnData):
-        kind = type(name_or_path).__name__
-        raise ValueError(f"expected a name, a path or an AnnData, got {kind}")
+        raise ValueError(f"expected a name, path or AnnData, got {type(name_or_path).__name__}")
     given = name_or_path if isinstance(name_or_path, ad.AnnData) else None
     name = str(name_or_path) if given is None else IN_MEMORY
     columns = (time_key, type_key, population_key, batch_key)
@@ -93,19 +92,13 @@ def load(
         raise ValueError(f"{name!r} is neither {known}, nor the path of a file or folder")
     unknown = sorted(set(options) - set(OPTIONS))
     if unknown:
-        there = f"there are {[*KEYWORDS, *OPTIONS]}"
-        raise ValueError(f"{path}: unknown option {unknown[0]!r} for a file of your own; {there}")
+        raise ValueError(f"{path}: unknown option {unknown[0]!r}, expected {[*KEYWORDS, *OPTIONS]}")
     about = {"cells": None if cells is None else Path(cells).expanduser(), "form": form}
     return OwnFile(path, *columns, **about, **options, given=given).load()
 
 
 def _load_registered(name: str, **options) -> ad.AnnData:
     entry = entries()[name]
-    if entry["form"] == "pairs":
-        raise ValueError(
-            f"{name}: a table of ligand-receptor pairs, not cells; read it with load_pairs of "
-            "notebooks/reports/evidence/ligand_receptor.py"
-        )
     if "reader" in entry:
         found = f"{entry['form']} without a course of populations"
         raise ValueError(f"{name}: {found}; read it with {entry['reader']}")

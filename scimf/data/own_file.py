@@ -11,8 +11,8 @@ import pandas as pd
 from scimf.core.files import sha256_of
 from scimf.data.blocks import DataFile
 from scimf.data.formats import read_cells
-from scimf.data.tables import TableChoices
-from scimf.data.times import cells_with_a_time, column_of, read_times
+from scimf.data.tables import LABELS, TableChoices
+from scimf.data.times import cells_with_a_time, read_times
 from scimf.data.values import choose_values
 from scimf.data.writable import make_writable
 
@@ -49,18 +49,13 @@ class OwnFile:
         ValueError
             If it cannot be used; names the file and the key.
         """
-        columns = {
-            "cell_type": self.cell_type,
-            "population": self.population,
-            "batch": self.batch,
-        }
+        columns = {kind: getattr(self, kind) for kind in LABELS}
         keys = tuple(key for key in columns.values() if key is not None)
         choices = TableChoices(self.time, keys, self.genes, self.labels, self.sep)
         adata, notes = read_cells(self.path, choices=choices, cells=self.cells, given=self.given)
         before = _record_of(adata, notes)
         if not adata.n_obs:
-            expected = "expected a snapshot of many at each of several times"
-            raise ValueError(f"{self.path}: holds no cell, {expected}")
+            raise ValueError(f"{self.path}: holds no cell, expected many at each of several times")
         DataFile(self.path).require_unique(adata.obs_names, "cell names (obs_names)")
         DataFile(self.path).require_unique(adata.var_names, "gene names (var_names)")
         if self.drop is not None:
@@ -137,11 +132,12 @@ def _read_labels(
     if key is None and default not in obs:
         return None
     key = key or default
-    labels = column_of(obs, key, path, f"the {default} of each cell").astype(object)
+    labels = DataFile(path).column(obs, key, f"the {default} of each cell").astype(object)
     missing = int(labels.isna().sum())
     if missing and default == "population":  # a guess would mix populations that never met
-        where = f"{path}: obs[{key!r}]"
-        raise ValueError(f"{where} is missing for {missing} cells, expected a label for each")
+        raise ValueError(
+            f"{path}: obs[{key!r}] is missing for {missing} cells, expected it for each"
+        )
     if missing:
         notes.append(f"{missing} cells without a {default} are called 'unknown'.")
     return labels.where(labels.notna(), "unknown").astype(str).astype("category")

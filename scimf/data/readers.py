@@ -171,8 +171,7 @@ def _matched(table: pd.DataFrame, cells: Sequence[str], path: Path, matrix: Path
     different = sorted(set(table.index) ^ set(cells))
     if different:
         found = f"{len(different)} cells are only here or only in {matrix.name}"
-        expected = f"expected the same {len(cells)} cells in both (is one of them cut short?)"
-        raise ValueError(f"{path}: {found}, such as {different[:2]}; {expected}")
+        raise ValueError(f"{path}: {found}, such as {different[:2]}; is one of them cut short?")
     return table.loc[list(cells)]
 
 
@@ -183,8 +182,7 @@ def _times(labels: pd.Series, pattern: str, expected: list[float], path: Path) -
     missing = sorted(set(expected) - set(times))
     if unknown or missing:
         found = f"{labels.name!r} of the cells in the matrix has {unknown} and lacks {missing}"
-        cause = "is a file cut short, or of other cells?"
-        raise ValueError(f"{path}: {found}, expected all of {expected} ({cause})")
+        raise ValueError(f"{path}: {found}, expected all of {expected}")
     return times
 
 
@@ -219,8 +217,7 @@ def _read_conditions(files: list[Path], **conditions: str) -> ad.AnnData:
     parts = [_read_part(file, conditions) for file in files]
     adata = ad.concat(parts, index_unique="-" if len(parts) > 1 else None)  # they share barcodes
     if not adata.n_vars:
-        found = f"var_names have no gene in common with {files[0].name}"
-        raise ValueError(f"{files[-1]}: {found}, expected the same genes")
+        raise ValueError(f"{files[-1]}: var_names have no gene in common with {files[0].name}")
     adata.obs = adata.obs.astype("category")
     return adata
 
@@ -232,8 +229,7 @@ def _read_part(file: Path, conditions: dict[str, str]) -> ad.AnnData:
         for key, column in conditions.items():
             in_name = re.search(column, file.stem.lower()) if "|" in column else None
             if not in_name and column not in source.obs:
-                found = "neither obs nor the name of the file has"
-                raise ValueError(f"{file}: {found} {column!r}, expected the {key} of each cell")
+                raise ValueError(f"{file}: neither obs nor its name has {column!r}, the {key}")
             labels[key] = [in_name[0]] * source.n_obs if in_name else source.obs[column]
         # The counts are in the first of these that there is.
         places = {"X": source.X, **source.layers}

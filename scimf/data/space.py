@@ -87,8 +87,8 @@ class Space:
         inputs = pd.Index(self.names if form == "lognorm" else self.inputs)
         missing = sorted(set(inputs) - set(adata.var_names))
         if missing:
-            found = f"{len(missing)} of {len(inputs)} are missing, such as {missing[:3]}"
-            raise ValueError(f"var_names: {found}")
+            found = f"{len(missing)} of {len(inputs)} are missing"
+            raise ValueError(f"var_names: {found}, such as {missing[:3]}")
         x = adata.X if adata.var_names.equals(inputs) else adata[:, inputs].X
         _require_finite(x)
         if self.form == "counts" and form != "lognorm":
@@ -132,7 +132,7 @@ def fit_space(adata: ad.AnnData, split: Split, *, n_pcs: int = 50, n_genes: int 
         If X holds NaN or infinite values, if there are no more training cells than PCs, or if no
         gene varies.
     """
-    form = adata.uns.get("scimf", {}).get("form")
+    form = recorded_form(adata)
     if form is None:
         raise ValueError("uns['scimf']['form'] is missing, expected data from scimf.load")
     if n_pcs < 1 or n_genes < 1:
@@ -152,8 +152,7 @@ def fit_space(adata: ad.AnnData, split: Split, *, n_pcs: int = 50, n_genes: int 
 def _fit_genes(adata: ad.AnnData, split: Split, form: str, n_pcs: int, n_genes: int) -> Space:
     x = adata.X[np.flatnonzero(split.train_mask(adata))]  # (training cells, all genes)
     if x.shape[0] <= n_pcs:
-        found = f"only {x.shape[0]} training cells"
-        raise ValueError(f"n_pcs={n_pcs}: {found}, expected more cells than PCs")
+        raise ValueError(f"n_pcs={n_pcs}: only {x.shape[0]} training cells, expected more than PCs")
     if form == "counts":
         x = _log_normalised(x)
     warnings = []

@@ -47,11 +47,9 @@ def read_table(path: Path, choices: TableChoices, notes: list[str]) -> ad.AnnDat
     is_by_gene = LIKE["genes"].fullmatch(first) and choices.time not in others
     is_named = is_by_gene or LIKE["names"].fullmatch(first)
     if not is_named and all(re.fullmatch(NUMBER, name) for name in others):
-        found = f"the first line holds numbers, such as {others[0]!r}"
-        raise ValueError(f"{path}: {found}, expected the names of the columns")
+        raise ValueError(f"{path}: the first line holds numbers, such as {others[0]!r}, not names")
     if choices.time in table.row_names and choices.time not in table.columns:
-        expected = "expected one row per cell: transpose the table"
-        raise ValueError(f"{path}: {choices.time!r} is a row, not a column; {expected}")
+        raise ValueError(f"{path}: {choices.time!r} is a row, not a column: transpose the table")
     roles = _roles_of(table, choices, notes)
     parts, labels = [], []
     for block in table.blocks(roles.labels):
@@ -114,12 +112,10 @@ def _roles_of(table: TextTable, choices: TableChoices, notes: list[str]) -> _Rol
         for name in texts - known - taken - set(names):
             odd = head[name][numbers[name].isna() & head[name].str.fullmatch(ODD)]
             if len(odd):
-                expected = "expected numbers like 1234.5 or, in all columns, like 1234,5"
-                found = f"column {name!r} holds {odd.iloc[0]!r}"
-                raise ValueError(f"{path}: {found}, {expected} (a label? LABELS={name})")
+                expected = f"expected 1234.5, or 1234,5 in all columns (a label? LABELS={name})"
+                raise ValueError(f"{path}: column {name!r} holds {odd.iloc[0]!r}, {expected}")
     if not genes:
-        found = f"no column of numbers besides {columns[:5]}"
-        raise ValueError(f"{path}: {found}, expected one per gene or PC (genes=..., GENES=)")
+        raise ValueError(f"{path}: no column of genes in {columns[:5]} (genes=..., GENES=)")
     kept = (keys | known | texts).union(labels, names).difference(genes)
     labels = [name for name in columns if name in kept]
     dropped = len(columns) - len(genes) - len(labels)
@@ -146,8 +142,7 @@ def _chosen(
     for part in filter(None, asked or ()):
         names = _matching(part, columns, plain)
         if not names:
-            there = f"which is not there; expected columns, such as {columns[:6]}"
-            raise ValueError(f"{path}: {option}= names {part!r}, {there}")
+            raise ValueError(f"{path}: {option}={part!r} is none of the columns {columns[:6]}")
         found.update(names)
     return [name for name in columns if name in found]
 
@@ -183,11 +178,9 @@ def _require_one_kind(x: np.ndarray, genes: list[str], path: Path) -> None:
         if some.any() and others.any():
             odd = some if some.sum() <= others.sum() else others
             columns = np.array(genes, dtype=object)[odd].tolist()
-            raise ValueError(
-                f"{path}: {len(columns)} columns, such as {columns[:3]}, {found} unlike the other "
-                f"{len(genes) - len(columns)}, so they may be no genes; expected genes=... or "
-                f"labels=... to say which are (such as LABELS={columns[0]})"
-            )
+            unlike = f"{columns[:3]}, {found} unlike the other {len(genes) - len(columns)}"
+            choose = f"say which are genes= or labels= (such as LABELS={columns[0]})"
+            raise ValueError(f"{path}: {len(columns)} columns, such as {unlike}; {choose}")
 
 
 # ------------------------------------------------------------------------------ values and labels
@@ -260,8 +253,7 @@ def join_cells(
         DataFile(cells).require_unique(there, "cell names")
         missing = adata.obs_names[~adata.obs_names.isin(there)]
         found = f"{len(missing)} of {adata.n_obs} cells are not in {cells.name}"
-        example = f"such as {missing[0]!r} (there: {there[:1].tolist()})"
-        raise ValueError(f"{path}: {found}, {example}; expected each cell there")
+        raise ValueError(f"{path}: {found}, such as {missing[0]!r} (there: {there[:1].tolist()})")
     turned, is_exact, column, rows = place
     if turned:
         adata = adata.T.copy()

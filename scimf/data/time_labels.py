@@ -22,7 +22,7 @@ _LETTERS = r"[^\W\d_]+"
 _WORDS = rf"{_LETTERS}(?:[ _.'/-]+{_LETTERS})*"
 _LABEL = re.compile(
     rf"""
-    (?:(?P<front>{_WORDS})(?P<mark>-|[ ]-[ ]|\.(?=\d))?)?  # the mark separates, or is a sign
+    (?:(?P<front>{_WORDS})(?P<dash>-|[ ]-[ ])?(?!\.\d))?  # the dash separates, or is a sign
     (?:\.[ ])?[ _=:(]*
     (?P<bound>[<>≤≥]=?)?[ ]?
     (?P<low>[-+]?{_NUMBER})
@@ -42,7 +42,7 @@ class _Label(NamedTuple):
     high: float  #: the same unless it is a window
     unit: str | None = None
     words: frozenset[str] = frozenset()  #: what else stands beside the number
-    mark: str = ""  #: "-" or "." directly behind a word: separates, or belongs to the number
+    has_dash: bool = False  #: behind a word: it separates, or is a sign
     is_open: bool = False  #: as in ``> 650``
 
     def time(self, unit: str | None) -> float:
@@ -76,7 +76,7 @@ def find_time(text: str, known: np.ndarray, unit: str | None) -> float | None:
     if label is None or (label.unit not in (None, unit) and unit not in SECONDS):
         return None
     time = label.time(unit)
-    return -time if label.mark == "-" and np.isclose(known, -time).any() else time
+    return -time if label.has_dash and np.isclose(known, -time).any() else time
 
 
 def times_of_labels(
@@ -91,8 +91,7 @@ def times_of_labels(
     """
     texts = [str(label).strip() for label in labels]
     if texts and all(map(_PACKED_DATE.fullmatch, texts)):
-        write = "write 2021-01-31 for a date, or the days since the first"
-        raise ValueError(f"{where}: {_few(texts)} may be numbers or dates, {write}")
+        raise ValueError(f"{where}: {_few(texts)} may be numbers or dates, write 2021-01-31")
     if labels.dtype.kind == "m":
         notes.append("Durations were read in hours.")
         return (labels / np.timedelta64(1, "h")).tolist(), "hour"
@@ -111,7 +110,7 @@ def times_of_labels(
         if len(bad) < len(read):
             hint = f"drop={bad[:3]} or DROP={','.join(bad[:3])!r} leaves such cells out"
         raise ValueError(f"{where}: {_few(bad)} cannot be read as one time, {EXPECTED}; {hint}")
-    _decide_marks(read, where, notes)
+    _decide_dashes(read, where, notes)
     unit = _common_unit(read, where, notes)
     times = {text: label.time(unit) for text, label in read.items()}
     became = [f"{text[:40]!r} became {time:g}" for text, time in list(times.items())[:4]]
@@ -139,33 +138,29 @@ def _read_label(label: str) -> _Label | None:
         # hrs_04_08 is a window; day_1_5 may be one, or 1.5, or a replicate.
         is_replicate = "_" in part["middle"] and not len(part["low"]) == len(part["high"]) > 1
         others_between = {*re.findall(_LETTERS, part["middle"])} - {"to", *words}  # 4-OHT 24h
-        if part["mark"] or is_open or is_replicate or others_between or not low < high:
+        if part["dash"] or is_open or is_replicate or others_between or not low < high:
             return None
-    return _Label(low, high, next(iter(units), None), others, part["mark"].strip(), is_open)
+    return _Label(low, high, next(iter(units), None), others, bool(part["dash"]), is_open)
 
 
 # ------------------------------------------------------------------------------- labels together
 
 
-def _decide_marks(labels: dict[str, _Label], where: str, notes: list[str]) -> None:
-    """Decide from all labels whether what stands between a word and a number is a sign."""
-    for mark, name in {"-": "dash", ".": "dot"}.items():
-        marked = {text: label for text, label in labels.items() if label.mark == mark}
-        lows = [label.low for label in marked.values()]
-        if not marked:
-            continue
-        is_separator = len(marked) == len(labels)
-        is_doubtful = max(lows) < 0 if is_separator else mark == "." or min(lows) <= 0
-        if is_doubtful:
-            raise ValueError(
-                f"{where}: the {name} of {_few(marked)} may separate or belong to the number, "
-                "which other labels do not decide; write numbers such as -1 or 0.5"
-            )
-        means = "separator: all have one" if is_separator else "sign, for not all have one"
-        notes.append(f"The {name} of {next(iter(marked))!r} is taken as a {means}.")
-        if not is_separator:
-            for text, label in marked.items():
-                labels[text] = label._replace(low=-label.low, high=-label.high)
+def _decide_dashes(labels: dict[str, _Label], where: str, notes: list[str]) -> None:
+    """Decide from all labels whether a dash between a word and a number is a sign."""
+    dashed = {text: label for text, label in labels.items() if label.has_dash}
+    if not dashed:
+        return
+    lows = [label.low for label in dashed.values()]
+    is_separator = len(dashed) == len(labels)
+    if max(lows) < 0 if is_separator else min(lows) <= 0:
+        problem = f"the dash of {_few(dashed)} may separate or belong to the number"
+        raise ValueError(f"{where}: {problem}, write numbers such as -1")
+    means = "separator: all have one" if is_separator else "sign, for not all have one"
+    notes.append(f"The dash of {next(iter(dashed))!r} is taken as a {means}.")
+    if not is_separator:
+        for text, label in dashed.items():
+            labels[text] = label._replace(low=-label.low, high=-label.high)
 
 
 def _common_unit(labels: dict[str, _Label], where: str, notes: list[str]) -> str | None:
@@ -177,8 +172,7 @@ def _common_unit(labels: dict[str, _Label], where: str, notes: list[str]) -> str
     units = {unit for unit, _ in examples}
     words = {words for _, words in examples}
     if len(words) > 1 or (len(units) > 1 and None in units):
-        problem = f"mixes units or words, such as in {_few(examples.values())}"
-        raise ValueError(f"{where} {problem}, expected the same around every number")
+        raise ValueError(f"{where} mixes units or words, such as in {_few(examples.values())}")
     if any("e" in part for part in words):
         notes.append("'E' is taken as embryonic days.")
     unit = min(units, key=SECONDS.get) if None not in units and units else None
@@ -205,8 +199,8 @@ def _require_one_label_each(
     doubtful = [text for text in windows if labels[text].unit in (None, "day")]
     for end in ("low", "high"):
         if len({getattr(labels[text], end) for text in doubtful}) < len(doubtful):
-            problem = f"{_few(windows)} look like windows, but two begin or end alike"
-            raise ValueError(f"{where}: {problem}; write one number for each, such as its middle")
+            problem = f"of the windows {_few(windows)} two begin or end alike"
+            raise ValueError(f"{where}: {problem}, write their middles")
     if windows:
         notes.append(f"Windows such as {windows[0]!r} are taken at their middles.")
     if beyond:

@@ -7,19 +7,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from scimf.data.blocks import DataFile
 from scimf.data.time_labels import times_of_labels, units_in
 
 MISSING = {"", "nan", "na", "none", "<na>", "nat"}  #: what ``drop`` may call a missing value
 NEAR = 1e-6  #: times that differ by less, relative to their size, cannot be told apart
 MANY_TIMES = 20  #: more, of fewer than FEW_CELLS cells each, are a continuous time
 FEW_CELLS = 10
-
-
-def column_of(obs: pd.DataFrame, key: str, path: Path, what: str) -> pd.Series:
-    """Return a column of ``obs``, or say that it is missing and what was expected."""
-    if key not in obs:
-        raise ValueError(f"{path}: obs[{key!r}] is missing, expected {what}; there are {list(obs)}")
-    return obs[key]
 
 
 def cells_with_a_time(
@@ -34,7 +28,7 @@ def cells_with_a_time(
     ValueError
         If the column or a label is not there, or no cell would be left.
     """
-    column = column_of(obs, key, path, "the time of each cell").astype(object)
+    column = DataFile(path).column(obs, key, "the time of each cell").astype(object)
     where = f"{path}: obs[{key!r}]"
     drop = drop.split(",") if isinstance(drop, str) else np.atleast_1d(np.array(drop, object))
     wanted = [str(label).strip() for label in drop]
@@ -46,8 +40,8 @@ def cells_with_a_time(
         if label.lower() in MISSING:
             found |= column.isna()
         if not found.any():
-            there = f"which has {texts.unique()[:8].tolist()}"
-            raise ValueError(f"{where}: drop={label!r} is no label of this column, {there}")
+            there = texts.unique()[:8].tolist()
+            raise ValueError(f"{where}: drop={label!r} is no label, expected some of {there}")
         dropped |= found.to_numpy()
     if dropped.all():
         raise ValueError(f"{where}: drop={wanted} leaves no cell, expected some with a time")
@@ -70,18 +64,17 @@ def read_times(
         If some cells have no time, labels have no reading or more than one, or there are not
         several snapshots; names the column and what to write instead.
     """
-    column = column_of(obs, key, path, "the time of each cell (or another column: time_key=...)")
+    expected = "the time of each cell (or another column: time_key=...)"
+    column = DataFile(path).column(obs, key, expected)
     where = f"{path}: obs[{key!r}]"
     if column.isna().any():
-        missing = f"is NaN or missing for {column.isna().sum()} cells"
-        expected = "expected a time for each (drop=['nan'] or DROP=nan leaves them out)"
-        raise ValueError(f"{where} {missing}, {expected}")
+        missing = f"missing for {column.isna().sum()} cells"
+        raise ValueError(f"{where} is {missing} (drop=['nan'] or DROP=nan leaves them out)")
     codes, labels = pd.factorize(column.infer_objects().to_numpy())
     values, unit = times_of_labels(labels, where, notes)
     times = np.asarray(values, dtype=np.float64)[codes]
-    bad = (~np.isfinite(times)).sum()
-    if bad:
-        raise ValueError(f"{where} is NaN or infinite for {bad} cells, expected finite times")
+    if not np.isfinite(times).all():
+        raise ValueError(f"{where} is infinite for {np.isinf(times).sum()} cells")
     called, _ = units_in(re.findall(r"[A-Z]?[a-z]+|[A-Z]+", key))
     if unit and called and unit not in called:
         notes.append(f"The unit is {unit}, as the labels say, though the column is called {key!r}.")
@@ -109,9 +102,9 @@ def _binned(
         first, last = np.floor(low / width + NEAR), np.ceil(high / width - NEAR)
         edges = np.arange(first, last + 1) * width
     else:
-        expected = "expected a width in the unit of the column such as 60, or '4 equal'"
+        expected = "expected a width in its own unit, or '4 equal'"
         span = f"times go from {low:g} to {high:g}"
-        raise ValueError(f"{where}: bins={bins!r} cannot be used, {expected}; {span}")
+        raise ValueError(f"{where}: bins={bins!r}, {expected}; {span}")
     narrow = np.diff(edges).min()
     inner = edges[1:-1] - NEAR * narrow  # 0.3 is in the bin that begins at 3 * 0.1
     index = np.searchsorted(inner, times, side="right")
@@ -136,10 +129,10 @@ def _without_noise(
     near = gaps <= np.maximum(NEAR * np.abs(values[1:]), 1e-9 * step)
     is_whole = values == np.rint(values)
     near &= ~(is_whole[1:] & is_whole[:-1])  # whole numbers are never noise, however large
-    apart = np.flatnonzero(near & (gaps > 1e-3 * step))
-    if len(apart):
-        problem = f"has times that are hardly apart, {values[apart[0]]} and {values[apart[0] + 1]}"
-        raise ValueError(f"{where} {problem}, expected one number for each time")
+    apart = near & (gaps > 1e-3 * step)
+    if apart.any():
+        first = apart.argmax()
+        raise ValueError(f"{where}: {values[first]} and {values[first + 1]} are hardly apart")
     for group in np.split(np.arange(len(values)), np.flatnonzero(~near) + 1):
         if len(group) > 1:
             same = values[group].tolist()
@@ -155,16 +148,10 @@ def _require_snapshots(times: np.ndarray, where: str) -> None:
     if len(values) < 2:
         raise ValueError(f"{where} has {len(values)} time point(s), expected at least two")
     width = f"{np.ptp(values) / 8:.1g}"
-    if len(values) > 2 and np.median(cells) < (2 if len(values) <= MANY_TIMES else FEW_CELLS):
+    if cells.min() < 2 or (len(values) > MANY_TIMES and np.median(cells) < FEW_CELLS):
+        fewest = f"{values[cells.argmin()]} has {cells.min()}"
         raise ValueError(
-            f"{where} has {len(values)} times for {len(times)} cells, a continuous time (or a "
-            f"pseudotime), expected snapshots of many cells: give bins={width} (BINS={width}), a "
-            "width in its own unit, or bins='8 equal' for equal numbers of cells"
-        )
-    lonely = values[cells < 2]
-    if len(lonely):
-        raise ValueError(
-            f"{where} has {len(lonely)} time points with one cell, such as {lonely[:3].tolist()}; "
-            "expected a snapshot of many cells at each (drop=... or DROP= leaves cells out, "
-            "bins=... or BINS= makes snapshots of a continuous time)"
+            f"{where} has {len(values)} times for {len(times)} cells ({fewest}), expected snapshots"
+            f" of many cells: of a continuous time, bins={width} (BINS={width}) in its own unit or "
+            "bins='8 equal' makes them; drop=... (DROP=...) leaves cells out"
         )

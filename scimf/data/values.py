@@ -167,7 +167,7 @@ def choose_values(
         raise ValueError(f"{path}: layer={layer!r} is not there, expected one of {[*matrices]}")
     try:
         taken = Values.of(*matrices[layer or "X"])
-        if layer is None and form is None and _is_believed(recorded, taken, notes):
+        if layer is form is None and _is_believed(recorded, taken, notes):
             form, why = recorded, f"{recorded}, as recorded in the file"
         elif layer is None:
             taken, form, why = _found(matrices, taken, form)
@@ -210,11 +210,9 @@ def _recognised(values: Values) -> tuple[str, str]:
     if values.low < 0:
         return "", f"negative values in {columns} (scaled genes, or PCs?)"
     found = f"fractions up to {values.high:.4g}"
-    if values.mostly_whole or values.reduced:
-        return "", f"{found}, the others whole or just below 1 (counts without ambient RNA?)"
-    how = _multiplied(values.sample)
-    if how or values.high > MAX_LOGNORM:
-        return "", f"{found} (normalised but not logged? {how or 'too large'})"
+    is_like_counts = values.mostly_whole or values.reduced or _multiplied(values.sample)
+    if is_like_counts or values.high > MAX_LOGNORM:
+        return "", f"{found}, unlike logarithms (counts without ambient RNA, or never logged?)"
     return "lognorm", f"{found}, and nothing else shows it"
 
 

@@ -150,7 +150,7 @@ def test_wrong_loom_files_are_refused(tmp_path):
         ("name\na\nb\n", "cuts .*, expected a table with one row per cell"),
         ("g1,g2\n", "0 rows"),
         ("g1,g1,time\n1,2,3\n", r"duplicate columns, such as \['g1'\]"),
-        ("name,time\na,1\nb,2\n", "no column of numbers"),
+        ("name,time\na,1\nb,2\n", "no column of genes"),
         ("g1,g2\n1,2\n1,2,3,4,5\n", "line 3 has 5 fields where those above have 2"),
         ("g1,g2\n\xff\xfe\n", "none of comma, .* cuts the header and the rows.*SEP="),
     ],
@@ -350,7 +350,7 @@ def test_what_is_no_anndata(given, says):
 @pytest.mark.parametrize(
     ("option", "says"),
     [
-        ("time_keys", "unknown option 'time_keys'.*there are .'time_key'"),
+        ("time_keys", "unknown option 'time_keys'.*expected .'time_key'"),
         ("celltype", "unknown option 'celltype'"),
         ("n_pcs", "unknown option 'n_pcs'"),
         ("given", "unknown option 'given'"),

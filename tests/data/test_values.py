@@ -133,11 +133,11 @@ ASKED = {  # what X holds: words of the refusal
     "scaled, few genes": (scaled(), "negative values in 40 columns (scaled genes, or PCs?)"),
     "scaled, many genes": (scaled(300), "negative values in 300 columns (scaled genes"),
     "coordinates without names": (rng().normal(size=(N, 5)) + 3, "negative values in 5 columns"),
-    "normalised, not logged": (normalised(), "normalised but not logged? the values of a cell"),
-    "shares": (normalised(depth=5000.0, target=1), "not logged? every cell sums to 1"),
-    "ambient removed": (ambient(), "just below 1 (counts without ambient RNA?)"),
-    "ambient removed, times 4": (ambient() * 8, "not logged?"),
-    "one fraction": (counts() + np.eye(N, 40) / 2, "the others whole"),
+    "normalised, not logged": (normalised(), "unlike logarithms (counts"),
+    "shares": (normalised(depth=5000.0, target=1), "unlike logarithms (counts"),
+    "ambient removed": (ambient(), "unlike logarithms (counts"),
+    "ambient removed, times 4": (ambient() * 8, "unlike logarithms (counts"),
+    "one fraction": (counts() + np.eye(N, 40) / 2, "unlike logarithms (counts"),
     "negative counts": (counts() - 1, "negative values"),
 }
 
