@@ -53,6 +53,7 @@ import pandas as pd
 from sklearn.decomposition import PCA
 
 import scimf
+from beside.maps import pair_matrix
 from scimf import plots, start_notebook
 from scimf.simulate import systems
 
@@ -131,7 +132,7 @@ composition = counted.loc[truth["populations"], truth["types"]]
 relative_density = truth["density"] / truth["density"].max()
 
 fig, (left, right) = plt.subplots(1, 2, figsize=(7, 2.6), width_ratios=(1, 1.6))
-plots.pair_matrix(left, matrix, label="$A_{ab}$ (pull > 0)", truth=truth["type_matrix"])
+pair_matrix(left, matrix, label="$A_{ab}$ (pull > 0)", truth=truth["type_matrix"])
 colours = plots.type_colours(list(composition.columns))
 composition.plot.bar(stacked=True, width=0.9, color=colours, ax=right)
 right.plot(relative_density, "D", color="white", mec="black", ms=3, label="density / max")

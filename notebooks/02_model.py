@@ -56,7 +56,8 @@ import torchsde
 from torch import nn
 from torch.nn.utils import parameters_to_vector
 
-from scimf import plots, start_notebook
+from beside.maps import pair_matrix
+from scimf import start_notebook
 from scimf.dynamics import interactions, model
 from scimf.dynamics.config import SDEConfig
 from scimf.dynamics.integrate import roll_out
@@ -151,7 +152,7 @@ first_head = pd.DataFrame(weights[0, 0].detach().numpy())
 difference = np.linalg.norm(first_head - first_head.T)
 asymmetry = float(difference / np.linalg.norm(first_head + first_head.T))
 fig, ax = plt.subplots()
-plots.pair_matrix(ax, first_head, label="attention weight", signed=False)
+pair_matrix(ax, first_head, label="attention weight", signed=False)
 run.save_figure(fig, "fig2a_attention_of_five_cells", data=first_head)
 run.record({"attention.untrained_asymmetry": asymmetry})
 run.expect("an untrained attention map is asymmetric", asymmetry > 0)

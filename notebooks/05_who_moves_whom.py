@@ -49,6 +49,7 @@ import pandas as pd
 
 import scimf
 from beside.counterfactual import Change, Simulation, simulated_means, what_if
+from beside.maps import influence_map
 from beside.velocities import agreement_with_next, velocity_grid
 from scimf import plots, start_notebook
 from scimf.interaction.design_check import LEAST_POPULATIONS, cannot_be_told
@@ -235,7 +236,7 @@ limit = 1.2 * pd.concat(by_time)["value"].abs().max()
 # %%
 fig, panels = plt.subplots(1, 3, figsize=(7, 3.0), sharey=True)
 for ax, (word, part) in zip(panels, by_time.items(), strict=True):
-    plots.influence_map(ax, part, limit=limit, truth=truth)
+    influence_map(ax, part, limit=limit, truth=truth)
     ax.set(title=f"{word} (time {moments[word]:g})", xlabel="sender")
     ax.label_outer()
 fig.supxlabel(f"half a square: {limit:.1f} per unit of time; grey squares: true pairs", fontsize=7)
@@ -283,7 +284,7 @@ if "reprogramming_cut" in real:
 if wrong:
     fig, panels = plt.subplots(1, 2, figsize=(7, 3.4))
     for ax, (kind, part) in zip(panels, wrong.items(), strict=True):
-        plots.influence_map(ax, part, conclusive=False, unit="PC units per day")
+        influence_map(ax, part, conclusive=False, unit="PC units per day")
         ax.set_title(f"{n_seeds} {kind}", loc="left")
     fig.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=4)
     run.save_figure(fig, "fig5c_a_wrong_map", data=wrong)

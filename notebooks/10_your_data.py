@@ -75,6 +75,7 @@ import pandas as pd
 
 import scimf
 from beside.diagnose import examine
+from beside.maps import influence_map
 from scimf import plots, start_notebook
 from scimf.evaluation.baselines import BASELINES
 from scimf.evaluation.held_out import Scoring
@@ -307,7 +308,7 @@ if typed and verdict.answer != "cannot be told":
     models = [fits["scimf", s] for s in range(n_seeds)]
     influences = scimf.edges(models, nulls, adata)
     fig, ax = plt.subplots(figsize=(4.2, 3.6))
-    plots.influence_map(ax, influences)
+    influence_map(ax, influences)
     fig.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=2)
     run.save_figure(fig, "fig10d_who_moves_whom", data=influences)
 influences.head(10)

@@ -1,7 +1,6 @@
 """One function per panel: arrays in, ``Axes`` out; no computing, no saving."""
 
 from scimf.plots.cells import arrows, cells, predicted_and_observed
-from scimf.plots.maps import influence_map, pair_matrix
 from scimf.plots.methods import agreement, scores
 from scimf.plots.style import METHOD_COLOURS, METHOD_LABELS, PALETTE, type_colours, use_style
 
@@ -12,8 +11,6 @@ __all__ = [
     "agreement",
     "arrows",
     "cells",
-    "influence_map",
-    "pair_matrix",
     "predicted_and_observed",
     "scores",
     "type_colours",

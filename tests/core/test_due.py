@@ -42,7 +42,7 @@ SCRIPTS = {
     "chapter on influence": """
         from scimf import influence, load, load_model, plots, start_notebook
         run = start_notebook("influence", globals())
-        plots.influence_map(None, influence(load_model("model.pt"), load("typed")), ["A", "B"])
+        plots.arrows(None, influence(load_model("model.pt"), load("typed")), None)
         run.finish()
     """,
     "chapter on counts": """
@@ -142,7 +142,7 @@ def change(path, name):
         ("evaluation/generation_metrics.py", "frechet_distance", {"chapter on counts"}),
         ("interaction/influence.py", "influence", {"chapter on influence"}),
         ("interaction/interaction_test.py", "do_cells_interact", {"verdict", "report of a test"}),
-        ("plots/maps.py", "influence_map", {"chapter on influence"}),
+        ("plots/cells.py", "arrows", {"chapter on influence"}),
         ("notebook.py", "start_notebook", RECORDS),
     ],
 )

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from beside import maps
 from matplotlib.colors import to_hex
 
 from scimf import plots
@@ -14,7 +15,7 @@ TRUTH = np.array([[0, 1.0], [0, 0]])
 def influence_map(ax, **options):
     """Draw one certain pull of B on A and one uncertain push of A on B; return its triangles."""
     table = pd.DataFrame(ROWS, columns=["receiver", "sender", "value", "lo", "hi", "q"])
-    plots.influence_map(ax, table, truth=TRUTH, **options)
+    maps.influence_map(ax, table, truth=TRUTH, **options)
     return {line.get_marker(): line for line in ax.lines if len(line.get_xdata()) == 1}
 
 
@@ -80,7 +81,7 @@ def values():
 
 
 def test_a_signed_matrix_has_colours_around_zero_and_names_on_both_sides(ax, values):
-    plots.pair_matrix(ax, values, label="influence")
+    maps.pair_matrix(ax, values, label="influence")
     (image,) = ax.images
     np.testing.assert_array_equal(image.get_array().filled(np.nan), values)
     assert image.get_clim() == (-2, 2) and image.get_cmap().name == "RdBu"
@@ -94,19 +95,19 @@ def test_a_signed_matrix_has_colours_around_zero_and_names_on_both_sides(ax, val
 
 
 def test_an_unsigned_matrix_begins_at_zero(ax, values):
-    plots.pair_matrix(ax, values.abs().iloc[:2, :2], label="weight", signed=False)
+    maps.pair_matrix(ax, values.abs().iloc[:2, :2], label="weight", signed=False)
     assert ax.images[0].get_clim() == (0, 1) and ax.images[0].get_cmap().name == "viridis"
     assert {label.get_rotation() for label in ax.get_xticklabels()} == {0}
 
 
 def test_a_matrix_of_zeros_has_a_scale(ax, values):
-    plots.pair_matrix(ax, values * 0, label="")
+    maps.pair_matrix(ax, values * 0, label="")
     assert ax.images[0].get_clim() == (-1, 1)
 
 
 def test_true_edges_are_framed_by_their_sign(ax, values):
     truth = np.array([[0, 0, -1], [1, 0, 0], [0, 0, 0]])
-    plots.pair_matrix(ax, values, label="", truth=truth)
+    maps.pair_matrix(ax, values, label="", truth=truth)
     frames = {tuple(np.round(p.get_center(), 6)): p.get_linestyle() for p in ax.patches}
     assert frames == {(2, 0): ":", (0, 1): "-"}  # sender, receiver
     assert not any(patch.get_fill() for patch in ax.patches)
