@@ -44,11 +44,12 @@ def read_table(path: Path, choices: TableChoices, notes: list[str]) -> ad.AnnDat
     """Read a table with one row per cell; what was done is added to ``notes``."""
     table = TextTable.open(path, choices.sep, notes)
     first, *others = table.columns
-    is_by_gene = LIKE["genes"].fullmatch(first) and choices.time not in others
+    has_times = choices.time in table.columns
+    is_by_gene = LIKE["genes"].fullmatch(first) and not has_times
     is_named = is_by_gene or LIKE["names"].fullmatch(first)
     if not is_named and all(re.fullmatch(NUMBER, name) for name in others):
         raise ValueError(f"{path}: the first line holds numbers, such as {others[0]!r}, not names")
-    if choices.time in table.row_names and choices.time not in table.columns:
+    if choices.time in table.row_names and not has_times:
         raise ValueError(f"{path}: {choices.time!r} is a row, not a column: transpose the table")
     roles = _roles_of(table, choices, notes)
     parts, labels = [], []
@@ -58,7 +59,7 @@ def read_table(path: Path, choices: TableChoices, notes: list[str]) -> ad.AnnDat
     x = np.concatenate(parts)  # (cells, genes)
     labels = pd.concat(labels, ignore_index=True)
     if choices.genes is choices.labels is None and not is_by_gene:
-        _require_one_kind(x, roles.genes, path)
+        _require_one_kind(x, roles.genes, path, by_name=has_times)  # else cells may be columns
     names, column = _names_of(labels, roles.names, notes)
     used = [name for name in labels if name == column or re.fullmatch(r"|Unnamed: \d+", name)]
     obs = _obs_of(labels.drop(columns=used), choices).set_axis(names)
@@ -160,14 +161,14 @@ def _matching(part: str, columns: list[str], plain: list[str]) -> list[str]:
     return [name for name in plain if re.fullmatch(pattern, name)]
 
 
-def _require_one_kind(x: np.ndarray, genes: list[str], path: Path) -> None:
+def _require_one_kind(x: np.ndarray, genes: list[str], path: Path, *, by_name: bool) -> None:
     """Ask about columns that are unlike the others: they may be no genes."""
     has_fractions = (x != np.rint(x)).any(axis=0)
     has_negatives = (x < 0).any(axis=0)
     used = (x != 0).sum(axis=0)
     stems = pd.Series([re.split(r"\d", name)[0] for name in genes])
     alike = stems.map(stems.value_counts()).to_numpy()  # PC1, PC2, ..., or names of Ensembl
-    is_single = (alike == 1) & (alike.max() >= max(10, 0.9 * len(genes)))
+    is_single = (alike == 1) & (alike.max() >= max(10, 0.9 * len(genes))) & by_name
     # A few values may be whole by chance. Expression has zeros, PCs and states do not.
     kinds = {
         "hold fractions or whole numbers": (has_fractions, (used > 3) & ~has_fractions),

@@ -360,6 +360,11 @@ def test_tables_with_a_row_per_gene(tmp_path):
         adata = own(written(tmp_path, text), cells=cells)
         assert_same(adata)
         assert "Turned my.csv" in notes_of(adata)
+    names = [*PLAIN_CELLS[:11], "NA"]  # one that is unlike the others
+    labels.set_axis(names).to_csv(cells)
+    assert_same(
+        own(written(tmp_path, numbers.set_axis(names, axis=1).to_csv()), cells=cells), names
+    )
 
 
 # -------------------------------------------------------------------------------- what is refused
