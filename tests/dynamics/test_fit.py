@@ -154,7 +154,7 @@ def test_samples_have_time_population_origin_and_coordinates(tiny):
         model.sample([0.0])
     with pytest.raises(ValueError, match="unknown"):
         model.sample([2.0], populations=["nobody"])
-    with pytest.raises(ValueError, match=r"'E9'.*cells were seen at \[0\.0, 1\.0"):
+    with pytest.raises(ValueError, match=r"'E9'.*those seen are \[0\.0, 1\.0"):
         model.sample(["E9"])
     assert np.array_equal(cells.X, model.sample(["2", "2.5"], n=30, seed=1).X)
 
