@@ -154,11 +154,13 @@ def _labels(draw, fits) -> Times:
     key, unit, doubtful = _unit(draw, LABELS[pattern])
     numbers = draw(_distinct(st.sampled_from([0, 1, 2, 3, 4.5, 0.5, 8.25, 10, 12, 24, 0.125])))
     texts = [f"{number:g}" for number in numbers]
+    joined = not pattern.startswith("{}") and pattern[pattern.index("{") - 1] not in " +"
     if draw(st.booleans()):  # .5h
-        texts = [text.removeprefix("0") if "." in text else text for text in texts]
-        # After a letter, a dot may separate.
-        joined = not pattern.startswith("{}") and pattern[pattern.index("{") - 1] not in " +"
-        doubtful |= joined and any(text.startswith(".") for text in texts)
+        short = [text.removeprefix("0") if "." in text else text for text in texts]
+        dots = sum(text.startswith(".") for text in short)
+        if not joined or dots < len(texts):  # all of them after a letter: a separator, as in Day.3
+            texts = short
+            doubtful |= joined and dots > 0
     if pattern not in ("+{}", "E{}") and draw(st.booleans()):
         minus = draw(st.sampled_from([sign for sign in MINUS if fits(sign)]))
         numbers[0] = -max(numbers[0], 1)
