@@ -89,6 +89,8 @@ REFUSED = {
 COUNTS = ("counts",)
 EXPRESSION = ("counts", "lognorm")
 TABLE = Limits(fits=one_line)
+#: A cell called NA is asked about where cells are columns.
+ALIKE = Limits(fits=lambda text: one_line(text) and text != "NA")
 LATIN = Limits(fits=latin)
 ESCAPED = Limits(fits=without("\\"))  # R escapes quotes, but no backslash
 NO_COMMAS = Limits(fits=without(",:*"))
@@ -156,7 +158,7 @@ FAMILIES = [
     Family("csv, quality, genes=[...]", t.with_quality("genes"), TABLE),
     Family("csv, quality, genes='a:b'", t.with_quality("genes", "range"), NO_COMMAS),
     Family("csv, quality, unsaid", t.with_quality(None), TABLE, "maybe"),
-    Family("csv, genes in rows", t.genes_in_rows, TABLE),
+    Family("csv, genes in rows", t.genes_in_rows, ALIKE),
     Family("csv and cells.csv", t.table_and_cells(t.cells_by_pandas), TABLE),
     # Tables of R -----------------------------------------------------------------------------
     Family("write.table", t.r_table("my.txt"), ESCAPED),
