@@ -45,6 +45,10 @@ def read_checkpoint(path: Path, identity: str | None = None) -> dict:
         with zipfile.ZipFile(path) as archive:  # torch itself compares no check sums
             if (part := archive.testzip()) is not None:
                 raise ValueError(f"check sum of {part}")
+            # One bit makes a part a folder, of which torch reads nothing and says nothing.
+            marked = [part.filename for part in archive.infolist() if part.external_attr]
+            if marked:
+                raise ValueError(f"attributes of {marked[0]}")
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         reason = f"damaged or not a checkpoint ({error}); delete it and run again"

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from scimf.core.checkpoints import read_checkpoint, write_checkpoint
 from scimf.core.files import sha256_of, write_file, written_aside
 from scimf.core.optimise import Plan
 from scimf.core.parallel import _one_thread, resolve_device, seeded, side_by_side
@@ -20,6 +21,19 @@ def test_a_file_is_replaced_whole_or_stays_as_it_was(tmp_path):
     assert path.read_text() == "one" and sha256_of(path) == digest
     write_file(path, b"two")
     assert path.read_bytes() == b"two" and list(path.parent.iterdir()) == [path]
+
+
+def test_a_part_of_a_checkpoint_that_became_a_folder_is_damage(tmp_path):
+    """One bit of the directory of the archive does that, and no check sum covers it."""
+    path = tmp_path / "model.pt"
+    write_checkpoint(path, {"weights": torch.arange(6.0)})
+    assert torch.equal(read_checkpoint(path)["weights"], torch.arange(6.0))
+    content = bytearray(path.read_bytes())
+    entry = content.index(b"PK\x01\x02")  # the first one in the directory
+    content[entry + 38] ^= 0x10
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"model\.pt: damaged .*attributes"):
+        read_checkpoint(path)
 
 
 def threads_and_sum(a, b):
