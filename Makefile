@@ -97,8 +97,9 @@ $(STAMPS)/04_evaluate: $(STAMPS)/03_train
 
 MODULE := $(shell find scimf -name '*.py' -o -name '*.toml' -o -name '*.mplstyle')
 EVIDENCE := $(wildcard notebooks/reports/evidence/*.*)
+BESIDE_CHAPTERS := $(wildcard notebooks/beside/*.*)
 
-$(CHAPTERS:%=$(STAMPS)/%): $(STAMPS)/%: notebooks/%.py
+$(CHAPTERS:%=$(STAMPS)/%): $(STAMPS)/%: notebooks/%.py $(BESIDE_CHAPTERS)
 $(REPORTS:%=$(STAMPS)/%): $(STAMPS)/%: notebooks/reports/%.py $(EVIDENCE)
 $(ALL:%=$(STAMPS)/%): $(STAMPS)/%: notebooks/profiles.toml constraints.txt $(MODULE) | $(ENV)
 	@$(EXECUTE) run $* --profile $(PROFILE)

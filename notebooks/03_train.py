@@ -49,7 +49,8 @@ import torch
 from torch.nn.utils import parameters_to_vector
 
 import scimf
-from scimf import plots, start_notebook
+from beside.panels import loss_curves
+from scimf import start_notebook
 from scimf.dynamics.integrate import roll_out
 from scimf.dynamics.losses import energy_loss
 from scimf.dynamics.model import InteractingSDE
@@ -147,7 +148,7 @@ curves = {}
 for name in configs:
     curves[name] = [fits[name, s].history["data"] for s in range(n_seeds)]
 fig, ax = plt.subplots(figsize=(3.4, 2.2))
-plots.loss_curves(ax, curves, ylabel="energy distance (model units)")
+loss_curves(ax, curves, ylabel="energy distance (model units)")
 ax.axhline(0, color="0.6", lw=0.8)
 
 final = pd.DataFrame(index=pd.RangeIndex(n_seeds, name="seed"))

@@ -48,11 +48,11 @@ import numpy as np
 import pandas as pd
 
 import scimf
+from beside.velocities import agreement_with_next, velocity_grid
 from scimf import plots, start_notebook
 from scimf.interaction.counterfactual import Change, Simulation, simulated_means
 from scimf.interaction.design_check import LEAST_POPULATIONS, cannot_be_told
 from scimf.interaction.null_data import NullData
-from scimf.interaction.velocity import agreement_with_next, velocity_grid
 
 run = start_notebook("05_who_moves_whom", globals())
 run

@@ -51,6 +51,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from beside.panels import gene_curve, paths_in_time
 from scimf import interval, plots, start_notebook
 from scimf.counts.config import CountConfig
 from scimf.counts.fit_autoencoder import choose_panel, fit_counts_many, panel_counts
@@ -136,7 +137,7 @@ errors.round(4)
 
 # %%
 fig, ax = plt.subplots(figsize=(3.4, 2.4))
-plots.paths_in_time(ax, np.linspace(0, 1, 41), torch.stack(path).numpy(), ylabel="z")
+paths_in_time(ax, np.linspace(0, 1, 41), torch.stack(path).numpy(), ylabel="z")
 run.save_figure(fig, "fig8a_toy_flow")
 
 # %% [markdown]
@@ -393,8 +394,8 @@ for name, cloud in clouds.items():
     variance[name] = by_gene[f"variance, {name}"] = cloud.var(0)
     zeros[name] = by_gene[f"zeros, {name}"] = (cloud == 0).mean(0)
 fig, panels = plt.subplots(1, 2, figsize=(7, 2.8))
-plots.gene_curve(panels[0], truth.mean(0), variance, ylabel="variance of the count", poisson=True)
-plots.gene_curve(panels[1], truth.mean(0), zeros, ylabel="share of zeros", poisson=False)
+gene_curve(panels[0], truth.mean(0), variance, ylabel="variance of the count", poisson=True)
+gene_curve(panels[1], truth.mean(0), zeros, ylabel="share of zeros", poisson=False)
 panels[0].legend()
 run.save_figure(fig, "fig8d_what_genes_do", data=pd.DataFrame(by_gene, index=panel))
 

@@ -53,12 +53,14 @@ import pandas as pd
 from sklearn.linear_model import LogisticRegression
 
 import scimf
+from beside import count_baselines
+from beside.panels import mean_variance
 from scimf import plots
 from scimf.counts.config import CountConfig
 from scimf.counts.fit_autoencoder import fit_counts_many, panel_counts
 from scimf.counts.flow import FlowConfig
 from scimf.counts.library_size import LibraryOverTime
-from scimf.evaluation import count_baselines, generation_metrics, reconstruction_metrics
+from scimf.evaluation import generation_metrics, reconstruction_metrics
 from scimf.simulate.counts import counted
 
 # %%
@@ -163,8 +165,7 @@ size.quantile([0.05, 0.5, 0.95]).round(3)
 #
 # ## The join, and its rivals
 #
-# Everything is fitted to training cells and predicts the held-out time as a matrix of counts
-# (`scimf/evaluation/count_baselines.py`):
+# Everything is fitted to training cells and predicts held-out counts (`beside/count_baselines.py`):
 #
 # - **joined**: encode, move by the interacting SDE, decode, draw with the library of that time;
 # - **PCA scIMF**: the same SDE in principal components of log-normalised counts, then the inverse:
@@ -310,7 +311,7 @@ other, below = plt.subplots(2, 3, figsize=(7, 4.8), sharex=True, sharey=True)
 for name, left, right in zip(panels_of, above.flat, below.flat, strict=True):
     style = {"title": titles[name], "colour": colours.get(titles[name], "#000000")}
     plots.agreement(left, zeros["truth"], zeros[name], xlabel="", ylabel="", size=6)
-    plots.mean_variance(right, moments["truth"], moments[name], **style)
+    mean_variance(right, moments["truth"], moments[name], **style)
     left.set_title(titles[name], loc="left")
     right.label_outer()
 fig.supxlabel("share of zeros: real (across), predicted (up)", fontsize=8)

@@ -63,10 +63,10 @@ import numpy as np
 import pandas as pd
 
 import scimf
+from beside.diagnose import examine
 from scimf import plots, start_notebook
 from scimf.evaluation.baselines import BASELINES
 from scimf.evaluation.held_out import Scoring
-from scimf.interaction.diagnose import examine
 from scimf.interaction.interaction_test import TestDesign
 from scimf.interaction.null_data import NullData
 from scimf.simulate.counts import counted

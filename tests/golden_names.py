@@ -4,7 +4,9 @@ from evidence.boards import BOARDS
 from evidence.morse import morse
 from evidence.paracrine import paracrine
 from evidence.predictions import Training
+from evidence.quorum import quorum
 from evidence.scores import Sizes, score_board
+from evidence.staged import staged
 
 from scimf.counts.config import CountConfig
 from scimf.counts.fit_autoencoder import fit_counts
@@ -20,7 +22,13 @@ from scimf.interaction.interaction_test import do_cells_interact
 from scimf.simulate import systems
 from scimf.simulate.counts import factorial
 
-SYSTEMS = {**systems.SYSTEMS, "morse": morse, "paracrine": paracrine}
+SYSTEMS = {
+    **systems.SYSTEMS,
+    "morse": morse,
+    "paracrine": paracrine,
+    "quorum": quorum,
+    "staged": staged,
+}
 #: Terms of its loss whose names differ from those in the checks.
 TERMS = {"heard": "interaction"}
 #: Settings of an SDE whose names differ from those in the checks.

@@ -10,6 +10,7 @@ WORKFLOW = paths.ROOT / "workflow"
 CHAPTERS = paths.ROOT / "notebooks"
 REPORTS = paths.ROOT / "notebooks" / "reports"
 EVIDENCE = REPORTS / "evidence"
+BESIDE = CHAPTERS / "beside"
 
 
 def files_below(folder):

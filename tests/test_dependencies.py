@@ -7,6 +7,7 @@ import tomllib
 
 import pytest
 from source_files import (
+    BESIDE,
     CHAPTERS,
     EVIDENCE,
     REPORTS,
@@ -33,11 +34,13 @@ EXTRAS = {
     WORKFLOW: ("notebooks",),
     CHAPTERS: ("notebooks",),  # jupyter has IPython
     REPORTS: ("notebooks",),
+    BESIDE: (),
     EVIDENCE: ("scvi",),
     TESTS: ("notebooks", "dev", "interop", "scvi"),
 }
 #: Our own packages, and what tests share.
-LOCAL = {"scimf", "evidence", "workflow", *(path.stem for path in files_below(TESTS))}
+LOCAL = {"scimf", "beside", "evidence", "workflow"}
+LOCAL |= {path.stem for path in files_below(TESTS)}
 
 
 def plain(requirement):

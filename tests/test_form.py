@@ -109,8 +109,8 @@ def test_one_import_cell_right_after_the_parameters(name):
 
 @of_every_notebook
 def test_nothing_is_imported_from_a_shelf_that_is_not_its_own(name):
-    allowed = {"scimf"} if is_chapter(name) else {"scimf", "evidence"}
-    local = {"scimf", "evidence", "workflow", *notebook_names()}
+    allowed = {"scimf", "beside" if is_chapter(name) else "evidence"}
+    local = {"scimf", "beside", "evidence", "workflow", *notebook_names()}
     imported = set()
     for node, _ in nodes(name, ast.Import, ast.ImportFrom):
         names = [alias.name for alias in node.names]
@@ -156,7 +156,7 @@ def test_at_most_two_definitions(name):
     for cell in cells(name):
         top += ast.parse(cell.source).body
     found = [node.name for node in top if isinstance(node, ast.FunctionDef | ast.ClassDef)]
-    assert len(found) <= 2, f"move to scimf/ or evidence/: {found}"
+    assert len(found) <= 2, f"move to scimf/, beside/ or evidence/: {found}"
 
 
 # --------------------------------------------------------------------------- titles and exercises

@@ -1,6 +1,6 @@
 """What keeps the repository readable: rooms in order, files and functions of a bounded size.
 
-Also: what serves one report lies beside that report, not in ``scimf``.
+Also: what serves one report, or one chapter, lies beside it, not in ``scimf``.
 """
 
 import ast
@@ -8,6 +8,7 @@ import re
 
 import pytest
 from source_files import (
+    BESIDE,
     CHAPTERS,
     EVIDENCE,
     REPORTS,
@@ -72,8 +73,8 @@ def test_a_room_imports_from_rooms_before_it(room):
 
 
 def test_scimf_imports_nothing_that_is_built_on_it():
-    beside = {"evidence", "workflow", "notebooks", "tests"}
-    wrong = {short(path): packages_of(path) & beside for path in files_below(SCIMF)}
+    built = {"beside", "evidence", "workflow", "notebooks", "tests"}
+    wrong = {short(path): packages_of(path) & built for path in files_below(SCIMF)}
     assert not {path: found for path, found in wrong.items() if found}
 
 
@@ -96,7 +97,7 @@ def test_few_entries_at_the_top():
     assert len(entries) <= MOST_ENTRIES, sorted(entries)
 
 
-@pytest.mark.parametrize("folder", [SCIMF, WORKFLOW, EVIDENCE], ids=short)
+@pytest.mark.parametrize("folder", [SCIMF, WORKFLOW, BESIDE, EVIDENCE], ids=short)
 def test_files_are_not_long(folder):
     long = {}
     for path in files_below(folder):
@@ -120,7 +121,7 @@ def is_public_simulator(path, node):
     return is_simulator and not node.name.startswith("_")
 
 
-@pytest.mark.parametrize("folder", [SCIMF, WORKFLOW, EVIDENCE], ids=short)
+@pytest.mark.parametrize("folder", [SCIMF, WORKFLOW, BESIDE, EVIDENCE], ids=short)
 def test_no_function_has_many_arguments(folder):
     many = {}
     for path in files_below(folder):
@@ -167,19 +168,40 @@ def used_by(path):
     return found - {None}
 
 
+def used_within(path):
+    """Public definitions of a file that its other definitions name."""
+    public = set(public_definitions(path))
+    found = set()
+    for statement in tree_of(path).body:
+        named = {node.id for node in ast.walk(statement) if isinstance(node, ast.Name)}
+        found |= (named & public) - {getattr(statement, "name", None)}
+    return found
+
+
+def chapters():
+    return sorted(CHAPTERS.glob("*.py"))
+
+
 def reports():
     return sorted(REPORTS.glob("*.py"))
 
 
-def evidence_reached(path):
-    """Files beside the reports that a file imports, directly or through each other."""
+#: Packages that lie beside notebooks.
+SHELVES = {"beside": BESIDE, "evidence": EVIDENCE}
+
+
+def reached_beside(path):
+    """Files beside notebooks that a file imports, directly or through each other."""
     reached = set()
     waiting = [path]
     while waiting:
         for module, name in imported(waiting.pop()):
+            shelf = SHELVES.get(module.split(".")[0])
+            if shelf is None:
+                continue
             for stem in (*module.split(".")[1:], name):
-                file = EVIDENCE / f"{stem}.py"
-                if module.split(".")[0] == "evidence" and file.is_file() and file not in reached:
+                file = shelf / f"{stem}.py"
+                if file.is_file() and file not in reached:
                     reached.add(file)
                     waiting.append(file)
     return reached
@@ -188,7 +210,7 @@ def evidence_reached(path):
 def users():
     """Definition of ``scimf`` -> who uses it outside of its own file; tests do not count.
 
-    A file beside the reports stands for the reports that reach it, and for ``workflow`` if that
+    A file beside notebooks stands for the notebooks that reach it, and for ``workflow`` if that
     does. An ``__init__.py`` only passes on.
     """
     found = {}
@@ -204,11 +226,9 @@ def users():
     for path in files_below(SCIMF):
         if path.stem != "__init__":
             add(path, "scimf")
-    for path in sorted(CHAPTERS.glob("*.py")):
-        add(path, "a chapter")
-    for path in [*reports(), *files_below(WORKFLOW)]:
-        label = path.stem if path in reports() else "workflow"
-        for file in {path, *evidence_reached(path)}:
+    for path in [*chapters(), *reports(), *files_below(WORKFLOW)]:
+        label = "workflow" if path.is_relative_to(WORKFLOW) else path.stem
+        for file in {path, *reached_beside(path)}:
             add(file, label)
     shown = code_in_readme()
     for definition, labels in found.items():
@@ -230,22 +250,41 @@ def test_users_of_a_function_are_found():
     found = users()
     assert {"scimf", "workflow", "the top of scimf"} <= found["scimf.dynamics.fit", "fit"]
     assert "workflow" in found["scimf.dynamics.config", "SDEConfig"]
-    assert "a chapter" in found["scimf.notebook", "start_notebook"]
+    assert {"01_data", "losses"} <= found["scimf.notebook", "start_notebook"]
+    assert "10_your_data" in found["scimf.interaction.design_check", "cannot_be_told"]
 
 
-def test_what_serves_one_report_lies_beside_it():
-    names = {path.stem for path in reports()}
+def used_by_one_of(notebooks):
+    """Definitions of ``scimf`` that serve one of some notebooks and nothing else."""
+    names = {path.stem for path in notebooks}
     alone = {}
     for (module, name), labels in users().items():
         if len(labels) == 1 and labels <= names:
-            alone[f"{module}.{name}"] = labels.pop()
-    assert not alone, "move it to notebooks/reports/evidence"
+            alone[module, name] = labels.pop()
+    return alone
+
+
+def test_what_serves_one_report_lies_beside_it():
+    assert not used_by_one_of(reports()), "move it to notebooks/reports/evidence"
+
+
+def test_what_serves_one_chapter_alone_lies_beside_the_chapters():
+    within = set()  # what other definitions of its file need must stay, such as their options
+    for path in files_below(SCIMF):
+        within |= {(module_of(path), name) for name in used_within(path)}
+    alone = used_by_one_of(chapters())
+    assert not alone.keys() - within, "move it to notebooks/beside"
+
+
+def test_what_lies_beside_the_chapters_is_used_there():
+    reached = set().union(*map(reached_beside, chapters()))
+    assert {path for path in files_below(BESIDE) if path.stem != "__init__"} == reached
 
 
 # ------------------------------------------------------------------------------ nothing unpickled
 
 
-@pytest.mark.parametrize("folder", [SCIMF, WORKFLOW, EVIDENCE], ids=short)
+@pytest.mark.parametrize("folder", [SCIMF, WORKFLOW, BESIDE, EVIDENCE], ids=short)
 def test_nothing_is_unpickled(folder):
     unsafe = []
     for path in files_below(folder):

@@ -3,6 +3,7 @@
 import copy
 import hashlib
 import re
+import shutil
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -95,12 +96,21 @@ def pairs() -> None:
 
 
 def student() -> None:
-    """Write ``build/student``: notebooks without outputs and without cells tagged ``solution``."""
+    """Write ``build/student``: notebooks without outputs and without cells tagged ``solution``.
+
+    The packages that lie beside notebooks come along.
+    """
+    folder = paths.BUILD / "student"
     for name in notebook_names():
         nb = read_source(name)
         nb.cells = [cell for cell in nb.cells if "solution" not in tags(cell)]
-        write_notebook(nb, paths.BUILD / "student" / f"{name}.ipynb")
-    say(f"student notebooks: {short(paths.BUILD / 'student')}")
+        write_notebook(nb, folder / f"{name}.ipynb")
+    chapters = paths.ROOT / "notebooks"
+    for package in (chapters / "beside", chapters / "reports" / "evidence"):
+        if package.is_dir():
+            ignored = shutil.ignore_patterns("__pycache__")
+            shutil.copytree(package, folder / package.name, ignore=ignored, dirs_exist_ok=True)
+    say(f"student notebooks: {short(folder)}")
 
 
 # ---------------------------------------------------------------------------------- checking a pair

@@ -69,6 +69,7 @@ from evidence import edges, recovery
 from evidence.ligand_receptor import pair_scores
 from evidence.morse import morse, morse_force
 from evidence.paracrine import paracrine
+from evidence.quorum import quorum
 from scimf import interval, plots, start_notebook
 from scimf.dynamics.config import SDEConfig
 from scimf.dynamics.fit import fit_many
@@ -141,7 +142,7 @@ seeds = range(n_seeds)
 options = {"cache": run.fits, "device": run.device}
 
 # %%
-simulators = {**SYSTEMS, "morse": morse}
+simulators = {**SYSTEMS, "morse": morse, "quorum": quorum}
 data = {}
 fitted = {}
 for name, n_p, n_c in systems:

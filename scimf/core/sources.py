@@ -5,7 +5,7 @@ from pathlib import Path
 
 CHANGES_NO_RESULT = True  #: see ``scimf.core.identity``
 #: Packages that belong to the project; everything else is named by its version, not by its code.
-PROJECT = ("scimf", "evidence", "workflow")
+PROJECT = ("scimf", "beside", "evidence", "workflow")
 #: The table of a package whose names are loaded on first use: name -> module.
 EXPORTS = "_EXPORTS"
 
@@ -46,8 +46,9 @@ class Sources:
     """Finds and parses modules of the project."""
 
     def __init__(self, root: Path, beside: Path | None = None) -> None:
-        reports = root / "notebooks" / "reports"
-        self.folders = (root, reports) if beside is None else (root, beside, reports)
+        chapters = root / "notebooks"
+        shelves = (chapters, chapters / "reports")
+        self.folders = (root, *shelves) if beside is None else (root, beside, *shelves)
         self.known: dict[str, _Module | None] = {}
 
     def module(self, name: str) -> _Module | None:

@@ -19,7 +19,7 @@ from scipy import sparse
 
 from scimf.core.identity import by_name
 from scimf.data.blocks import DataFile
-from scimf.data.formats import MAX_LOGNORM
+from scimf.data.values import MAX_LOGNORM
 
 #: Each sample pools four days; the middle of its range.
 EMBRYOID_DAYS = (1.5, 7.5, 13.5, 19.5, 25.5)

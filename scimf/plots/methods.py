@@ -1,6 +1,6 @@
-"""Methods beside each other: scores with their intervals, losses, agreement of two."""
+"""Methods beside each other: scores with their intervals, agreement of two."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -47,27 +47,6 @@ def scores(
     names = [METHOD_LABELS.get(method, method) for method in table.index[::-1]]
     ax.set(yticks=range(len(table)), yticklabels=names, ylim=(-0.6, len(table) - 0.4))
     ax.set_xlabel(xlabel)
-    return ax
-
-
-def loss_curves(
-    ax: Axes, curves: Mapping[str, Sequence[Sequence[float]]], *, ylabel: str, window: int = 20
-) -> Axes:
-    """One line per training run, one colour per method, smoothed by a running mean.
-
-    ``curves``: for each method a loss per step of each run. The mean is over ``window`` steps, or
-    a quarter of the run if that is less, and drawn at the last of them.
-    """
-    for method, runs in curves.items():
-        label = METHOD_LABELS.get(method, method)
-        for run in runs:
-            width = max(1, min(window, len(run) // 4))
-            smooth = np.convolve(run, np.ones(width) / width, mode="valid")
-            steps = np.arange(len(smooth)) + width
-            ax.plot(steps, smooth, color=METHOD_COLOURS.get(method), lw=0.9, label=label)
-            label = None  # once per method
-    ax.set(xlabel="optimiser step", ylabel=ylabel)
-    ax.legend()
     return ax
 
 

@@ -6,8 +6,8 @@ population. Cells are destroyed when they are measured, so each snapshot is a di
 of one simulated population. The two drifts of each cell are in ``obsm["drift_intrinsic"]`` and
 ``obsm["drift_interaction"]``, everything else that is true in ``uns["scimf"]["truth"]``.
 
-With interaction: :func:`linear`, :func:`typed`, :func:`quorum`, and a :func:`circuit` of genes.
-Without: :func:`null`, and two that should fool a naive test, :func:`staged` and :func:`growing`.
+With interaction: :func:`linear`, :func:`typed`, and a :func:`circuit` of genes. Without:
+:func:`null`, and :func:`growing`, which should fool a naive test.
 
 All take ``seed``, ``n_populations``, ``n_cells`` (observed per population and time, out of
 ``n_cells * len(times)`` simulated ones) and ``times``; where they have them, ``dim`` is the number
@@ -20,7 +20,7 @@ from collections.abc import Callable
 from anndata import AnnData
 
 from scimf.core.identity import by_name
-from scimf.simulate.typed import growing, null, quorum, staged, typed
+from scimf.simulate.typed import growing, null, typed
 from scimf.simulate.untyped import circuit, linear, linear_moments
 
 #: Simulated systems by name, each ``f(*, seed, **options) -> AnnData``.
@@ -30,9 +30,7 @@ SYSTEMS: dict[str, Callable[..., AnnData]] = by_name(
         "linear": linear,
         "circuit": circuit,
         "typed": typed,
-        "staged": staged,
         "growing": growing,
-        "quorum": quorum,
     }
 )
 __all__ = ["SYSTEMS", "linear_moments", *SYSTEMS]

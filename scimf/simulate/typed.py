@@ -64,7 +64,7 @@ def typed(
     matrix = _draw_type_matrix(rng, n_types, active, strength)
     if reciprocal:
         matrix = matrix + matrix.T
-    design = _Design.draw(rng, n_populations, n_types, dim, density_range)
+    design = Design.draw(rng, n_populations, n_types, dim, density_range)
     if compositions is not None:
         design = design.with_compositions(compositions)
     if replicate:
@@ -90,41 +90,6 @@ def null(*, seed: int = 0, **options) -> ad.AnnData:
     return adata
 
 
-def staged(
-    *,
-    seed: int = 0,
-    n_populations: int = 24,
-    n_cells: int = 100,
-    n_types: int = 5,
-    dim: int = 8,
-    times: tuple[float, ...] = TIMES,
-    shift: float = 1.5,
-    sigma: float = 0.15,
-    step: float = 0.1,
-) -> ad.AnnData:
-    """No interaction, but a medium that is changed once per interval: all fates move by ``shift``.
-
-    Fools a naive test: a population tells the time, so a model with interaction predicts better
-    than one without. Other arguments are those of :func:`typed`.
-    """
-    rng = np.random.default_rng(seed)
-    design = _Design.draw(rng, n_populations, n_types, dim, WITHOUT_INTERACTION)
-    medium = rng.standard_normal((len(times), dim))  # one direction per interval
-    medium *= shift / np.linalg.norm(medium, axis=1, keepdims=True)
-    kind, x = design.draw_cells(rng, n_cells * len(times))
-
-    def drift(x: np.ndarray, kind: np.ndarray, t: float) -> tuple[np.ndarray, np.ndarray]:
-        stage = np.searchsorted(times, t + 1e-9, side="right") - 1
-        stage = int(np.clip(stage, 0, len(times) - 1))
-        return THETA * (design.fate[kind] + medium[stage] - x), np.zeros_like(x)
-
-    sampling = Sampling(sigma=sigma, step=step, times=times, n_cells=n_cells)
-    adata = sampling.measure(x, drift, rng=rng, kind=kind, density=design.density)
-    title = "Simulated cell types in a medium that is changed, without interaction"
-    truth = {"type_matrix": np.zeros((n_types, n_types)), "medium": medium}
-    return design.described(adata, "staged", title, sigma, truth)
-
-
 def growing(
     *,
     seed: int = 0,
@@ -144,7 +109,7 @@ def growing(
     are those of :func:`typed`.
     """
     rng = np.random.default_rng(seed)
-    design = _Design.draw(rng, n_populations, n_types, dim, WITHOUT_INTERACTION)
+    design = Design.draw(rng, n_populations, n_types, dim, WITHOUT_INTERACTION)
     rates = rng.permutation(np.linspace(-rate, rate, n_types))
     kind, x = design.draw_cells(rng, n_cells * len(times))
 
@@ -162,60 +127,11 @@ def growing(
     return design.described(adata, "growing", title, sigma, truth)
 
 
-def quorum(
-    *,
-    seed: int = 0,
-    n_populations: int = 24,
-    n_cells: int = 100,
-    dim: int = 4,
-    times: tuple[float, ...] = TIMES,
-    strength: float = 1.5,
-    threshold: float = 0.5,
-    density_range: tuple[float, float] = (0.2, 5.0),
-    sigma: float = 0.15,
-    step: float = 0.1,
-) -> ad.AnnData:
-    r"""Responders (B) turn to secretors (A) once there are enough: the total counts, not the share.
-
-    With :math:`Q = s\,n_A / (N - 1)`, the number of other secretors relative to a reference
-    population, every B cell gets :math:`\text{strength} \cdot Q^2 / (\text{threshold}^2 + Q^2)`
-    along one fixed direction, from the fate of B to that of A. C receives nothing. Densities vary
-    by more than an order of magnitude, so a message that is scale-free in the number of cells, such
-    as a softmax, cannot say how large it is. Other arguments are those of :func:`typed`.
-    """
-    rng = np.random.default_rng(seed)
-    design = _Design.draw(rng, n_populations, 3, dim, density_range)
-    composition = rng.dirichlet(np.full(3, 3.0), size=n_populations)
-    design = replace(design, composition=composition)
-    n_total = n_cells * len(times)
-    kind, x = design.draw_cells(rng, n_total)
-    difference = design.fate[0] - design.fate[1]
-    direction = difference / np.linalg.norm(difference)
-    secretor = kind == 0
-    responder = kind == 1
-    others = secretor.sum(1, keepdims=True) - secretor  # secretors besides oneself
-    total = design.density[:, None] * others / (n_total - 1)
-    response = strength * total**2 / (threshold**2 + total**2) * responder
-    interaction = response[..., None] * direction
-
-    def drift(x: np.ndarray, kind: np.ndarray, t: float) -> tuple[np.ndarray, np.ndarray]:
-        return design.relaxation(x, kind), interaction
-
-    sampling = Sampling(sigma=sigma, step=step, times=times, n_cells=n_cells)
-    adata = sampling.measure(x, drift, rng=rng, kind=kind, density=design.density)
-    matrix = np.zeros((3, 3))
-    matrix[1, 0] = strength
-    truth = {"type_matrix": matrix, "threshold": threshold, "direction": direction}
-    return design.described(
-        adata, "quorum", "Simulated responders that count secretors", sigma, truth
-    )
-
-
 # ---------------------------------------------------------------------- what they have in common
 
 
 @dataclass(frozen=True)
-class _Design:
+class Design:
     """Where types start and go, and what populations are made of."""
 
     start: np.ndarray  # (types, dim)
@@ -231,7 +147,8 @@ class _Design:
         n_types: int,
         dim: int,
         density_range: tuple[float, float],
-    ) -> "_Design":
+    ) -> "Design":
+        """Draw fates near each other, compositions (Dirichlet) and densities (log-uniform)."""
         size = max(dim, n_types)
         basis = np.linalg.qr(rng.standard_normal((size, size)))[0]
         start = 2.0 * basis[:n_types, :dim]
@@ -242,7 +159,8 @@ class _Design:
         density = np.exp(rng.uniform(*np.log(density_range), size=n_populations))
         return cls(start, fate, composition, density)
 
-    def with_compositions(self, compositions: np.ndarray) -> "_Design":
+    def with_compositions(self, compositions: np.ndarray) -> "Design":
+        """Replace the drawn compositions, (populations, types)."""
         composition = np.asarray(compositions, float)
         expected = self.composition.shape
         if composition.shape != expected or not np.allclose(composition.sum(1), 1):
@@ -255,6 +173,7 @@ class _Design:
     def draw_cells(
         self, rng: np.random.Generator, n_total: int
     ) -> tuple[np.ndarray, np.ndarray]:  # types (populations, cells), states (..., dim)
+        """Draw the type and the first state of ``n_total`` cells of every population."""
         n_types, dim = self.start.shape
         kind = np.stack([rng.choice(n_types, size=n_total, p=p) for p in self.composition])
         scatter = rng.standard_normal((len(self.composition), n_total, dim))

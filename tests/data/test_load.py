@@ -13,7 +13,7 @@ from cached import available
 import scimf
 from scimf.core import paths
 from scimf.core.files import sha256_of
-from scimf.data import load, own_file, readers, registry
+from scimf.data import load, readers, registry, values
 
 #: Cells at each time; of sets that are one snapshot, the cells.
 CELLS = {
@@ -71,7 +71,7 @@ def test_registry_is_complete():
     assert set(readers.READERS) == set(entries) - TABLES == set(CELLS) | manual
     for name, entry in entries.items():
         if name not in TABLES:
-            assert entry["form"] in own_file.FORMS
+            assert entry["form"] in values.FORMS
             assert entry["time_unit"]
         assert {"title", "licence", "citation", "warnings"} <= set(entry)
         folder = "ligand_receptor" if name in TABLES else name

@@ -70,20 +70,6 @@ def test_scores_without_any_interval(ax):
     assert len(dots(ax)) == 3 and not bars(ax)
 
 
-def test_loss_curves_are_running_means_one_colour_per_method(ax):
-    curves = {"scimf": [np.arange(100.0), np.ones(100)], "unknown": [[1.0, 2.0, 3.0]]}
-    plots.loss_curves(ax, curves, ylabel="loss", window=10)
-    first, second, short = ax.lines
-    assert first.get_color() == second.get_color() == plots.METHOD_COLOURS["scimf"]
-    assert list(first.get_xdata()) == list(range(10, 101))  # at the last step of each mean
-    np.testing.assert_allclose(first.get_ydata(), np.arange(4.5, 95))
-    np.testing.assert_allclose(second.get_ydata(), 1)
-    assert list(short.get_ydata()) == [1, 2, 3]  # too short to be smoothed
-    entries = [text.get_text() for text in ax.get_legend().get_texts()]
-    assert entries == ["scIMF (additive)", "unknown"]  # one for each method
-    assert (ax.get_xlabel(), ax.get_ylabel()) == ("optimiser step", "loss")
-
-
 def test_agreement_has_all_pairs_and_the_diagonal_over_both(ax):
     x, y = np.array([0.0, 1.0, 2.0]), np.array([3.0, -1.0, 2.0])
     plots.agreement(ax, x, y, xlabel="here", ylabel="there", size=4)

@@ -26,7 +26,7 @@ def test_every_system_can_be_loaded_and_says_what_is_true(name):
     assert np.isfinite(adata.X).all()
     assert adata.uns["scimf"]["name"] == name
     assert adata.obs.groupby(["population", "time"], observed=True).size().eq(12).all()
-    silent = name in ("null", "staged", "growing")
+    silent = name in ("null", "growing")
     assert (size_of_interaction(adata).max() == 0) == silent
 
 
@@ -199,17 +199,6 @@ def test_bad_options_are_named():
         systems.typed(n_populations=2, compositions=np.ones((2, 5)))
 
 
-def test_staged_medium_moves_all_fates_together():
-    adata = systems.staged(seed=0, n_populations=2, n_cells=30)
-    truth = truth_of(adata)
-    time = adata.obs["time"].to_numpy()
-    fate = truth["fate"][adata.obs["cell_type"].cat.codes]
-    found = adata.obsm["drift_intrinsic"] / 0.4 + adata.X - fate
-    for k, t in enumerate(np.unique(time)):
-        expected = np.tile(truth["medium"][k], (60, 1))
-        np.testing.assert_allclose(found[time == t], expected, atol=1e-5)
-
-
 def test_growth_changes_proportions_at_the_stated_rates():
     adata = systems.growing(seed=0, n_populations=6, n_cells=3000, n_types=2, times=(0.0, 1.0))
     rates = truth_of(adata)["rates"]
@@ -223,15 +212,3 @@ def test_growth_changes_proportions_at_the_stated_rates():
     mass = groups["mass"].first().unstack()
     assert (mass[0.0] == 1).all()
     assert (mass[1.0] != 1).all()
-
-
-def test_quorum_counts_secretors():
-    adata = systems.quorum(seed=0, n_populations=8, n_cells=200, times=(0.0, 1.0))
-    received = np.linalg.norm(adata.obsm["drift_interaction"], axis=1)
-    kind = adata.obs["cell_type"].to_numpy(str)
-    assert received[kind != "B"].max() == 0
-    for p in range(8):
-        rows = (adata.obs["population"] == f"p{p:02d}").to_numpy()
-        total = truth_of(adata)["density"][p] * (kind[rows] == "A").mean()
-        expected = 1.5 * total**2 / (0.25 + total**2)
-        np.testing.assert_allclose(received[rows & (kind == "B")].mean(), expected, rtol=0.15)

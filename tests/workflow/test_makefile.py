@@ -58,17 +58,20 @@ def test_make_runs_what_is_needed_once_and_stamps_only_success(repo, make):
     assert make("figures", "NOTEBOOKS=04_evalaute").returncode == 2
 
 
-def test_what_lies_beside_reports_makes_reports_due_again_and_no_chapter(repo, make):
+@pytest.mark.parametrize(
+    ("folder", "due"),
+    [("notebooks/beside", ["01_data"]), ("notebooks/reports/evidence", ["losses"])],
+)
+def test_what_lies_beside_notebooks_makes_these_due_again_and_no_other(repo, make, folder, due):
     for name in ("01_data", "losses"):
         add(repo, name)
     assert notebooks_run(make("figures")) == (0, ["01_data", "losses"])
-    evidence = repo / "notebooks" / "reports" / "evidence"
-    evidence.mkdir()
-    shared = evidence / "tables.py"
+    (repo / folder).mkdir()
+    shared = repo / folder / "tables.py"
     shared.touch()
     soon = time.time() + 60  # a file of the same tick of the clock as the stamp is not newer
     os.utime(shared, (soon, soon))
-    assert notebooks_run(make("figures")) == (0, ["losses"])
+    assert notebooks_run(make("figures")) == (0, due)
 
 
 def test_a_file_of_your_own_goes_through_one_notebook(repo, make):

@@ -225,6 +225,18 @@ def test_results_do_not_depend_on_words_nor_on_what_is_not_reached(root, report,
     assert Source("losses").identity("smoke") == before
 
 
+def test_results_of_a_chapter_depend_on_what_lies_beside_it(root):
+    shelf = root / "notebooks" / "beside"
+    shelf.mkdir()
+    (shelf / "numbers.py").write_text(MODULES["numbers"])
+    code = "from beside.numbers import next_number\n\nnext_number(lr)"
+    source = SOURCE.replace("run = None", code)
+    (root / "notebooks" / f"{NAME}.py").write_text(source)
+    before = Source(NAME).identity("smoke")
+    (shelf / "numbers.py").write_text(MODULES["numbers"].replace("x + 1", "x + 2"))
+    assert Source(NAME).identity("smoke") != before
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf, "1", True, [1.0], {"mean": 1.0}])
 def test_record_refuses_what_is_not_a_finite_number(root, value):
     with pytest.raises(ValueError, match="metric 'x'"):

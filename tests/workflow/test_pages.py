@@ -12,12 +12,16 @@ Image(run.figures / "fig01_tiny.png")
 
 
 def test_student_copies_have_no_solutions_and_pages_render(ran):
+    beside = ran / "notebooks" / "beside"
+    beside.mkdir()
+    (beside / "panels.py").touch()
     assert execute(ran, "student").returncode == 0
     assert execute(ran, "html").returncode == 0
     text = (ran / "build/student/01_tiny.ipynb").read_text()
     assert "secret" not in text
     assert "your turn" in text
     assert '"parameters"' in text
+    assert (ran / "build/student/beside/panels.py").is_file()  # a notebook finds it beside itself
     assert "n is positive" in (ran / "build/html/01_tiny.html").read_text()
 
 

@@ -7,10 +7,15 @@ from pathlib import Path
 
 import pandas as pd
 from scimf.core.files import write_file
-from scimf.core.identity import identity
+from scimf.core.identity import by_name, identity
 from scimf.core.parallel import side_by_side
 from scimf.interaction import interaction_test
 from scimf.simulate.systems import SYSTEMS
+
+from evidence.staged import staged
+
+#: Simulated systems beside those of ``scimf``.
+MORE_SYSTEMS = by_name({"staged": staged})
 
 
 def verdict_on(
@@ -26,7 +31,8 @@ def verdict_on(
     Parameters
     ----------
     system, seed, options
-        As for :mod:`scimf.simulate.systems`: ``SYSTEMS[system](seed=seed, **options)``.
+        As for :mod:`scimf.simulate.systems`, ``SYSTEMS[system](seed=seed, **options)``, or
+        :func:`evidence.staged.staged`.
     cache
         Folder of the answers.
     steps
@@ -47,7 +53,8 @@ def verdict_on(
 
 
 def _answer(system: str, seed: int, steps: int, options: dict) -> dict:
-    adata = SYSTEMS[system](seed=seed, **options)
+    simulate = (SYSTEMS | MORE_SYSTEMS)[system]
+    adata = simulate(seed=seed, **options)
     config = replace(interaction_test.SETTINGS, steps=steps)
     verdict = interaction_test.do_cells_interact(adata, config=config, seed=seed, workers=1)
     found = {"answer": verdict.answer, "reason": verdict.reason}

@@ -2,11 +2,11 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 import pytest
+from beside.diagnose import examine
 from scipy import sparse
 
 from scimf import hold_out
 from scimf.data import load
-from scimf.interaction.diagnose import examine
 
 
 def stranger(cells, *, depth=None, **obs):

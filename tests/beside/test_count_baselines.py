@@ -3,6 +3,7 @@
 import anndata as ad
 import numpy as np
 import pytest
+from beside.count_baselines import forecasts, redraw
 
 import scimf
 from scimf.counts.config import CountConfig
@@ -10,7 +11,6 @@ from scimf.counts.fit_autoencoder import fit_counts
 from scimf.counts.fit_flow import fit_flow
 from scimf.counts.flow import FlowConfig
 from scimf.counts.forecast import fit_latent_space
-from scimf.evaluation.count_baselines import forecasts, redraw
 from scimf.simulate import systems
 from scimf.simulate.counts import counted
 

@@ -1,11 +1,32 @@
-"""Generated cells and counts: what each gene does, and the way from noise to a cell."""
+"""Panels that one chapter draws: losses, what each gene does, the way from noise to a cell."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 
-from scimf.plots.style import PALETTE
+from scimf.plots.style import METHOD_COLOURS, METHOD_LABELS, PALETTE
+
+
+def loss_curves(
+    ax: Axes, curves: Mapping[str, Sequence[Sequence[float]]], *, ylabel: str, window: int = 20
+) -> Axes:
+    """One line per training run, one colour per method, smoothed by a running mean.
+
+    ``curves``: for each method a loss per step of each run. The mean is over ``window`` steps, or
+    a quarter of the run if that is less, and drawn at the last of them.
+    """
+    for method, runs in curves.items():
+        label = METHOD_LABELS.get(method, method)
+        for run in runs:
+            width = max(1, min(window, len(run) // 4))
+            smooth = np.convolve(run, np.ones(width) / width, mode="valid")
+            steps = np.arange(len(smooth)) + width
+            ax.plot(steps, smooth, color=METHOD_COLOURS.get(method), lw=0.9, label=label)
+            label = None  # once per method
+    ax.set(xlabel="optimiser step", ylabel=ylabel)
+    ax.legend()
+    return ax
 
 
 def gene_curve(

@@ -1,6 +1,7 @@
-"""What panels of counts draw: one dot per gene, real cells in grey, Poisson for comparison."""
+"""What panels of chapters draw: running means, one dot per gene, real cells in grey."""
 
 import numpy as np
+from beside import panels
 from matplotlib.colors import to_hex, to_rgba
 
 from scimf import plots
@@ -8,9 +9,23 @@ from scimf import plots
 MEAN = np.array([0.1, 1.0, 10.0])
 
 
+def test_loss_curves_are_running_means_one_colour_per_method(ax):
+    curves = {"scimf": [np.arange(100.0), np.ones(100)], "unknown": [[1.0, 2.0, 3.0]]}
+    panels.loss_curves(ax, curves, ylabel="loss", window=10)
+    first, second, short = ax.lines
+    assert first.get_color() == second.get_color() == plots.METHOD_COLOURS["scimf"]
+    assert list(first.get_xdata()) == list(range(10, 101))  # at the last step of each mean
+    np.testing.assert_allclose(first.get_ydata(), np.arange(4.5, 95))
+    np.testing.assert_allclose(second.get_ydata(), 1)
+    assert list(short.get_ydata()) == [1, 2, 3]  # too short to be smoothed
+    entries = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert entries == ["scIMF (additive)", "unknown"]  # one for each method
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("optimiser step", "loss")
+
+
 def test_genes_against_their_mean_the_first_entry_in_grey(ax):
     values = {"real": MEAN, "flow": 2 * MEAN, "plain": 3 * MEAN}
-    plots.gene_curve(ax, MEAN, values, ylabel="variance", poisson=True)
+    panels.gene_curve(ax, MEAN, values, ylabel="variance", poisson=True)
     *curves, poisson = ax.lines
     assert [curve.get_label() for curve in curves] == list(values)
     for curve, (name, value) in zip(curves, values.items(), strict=True):
@@ -28,14 +43,14 @@ def test_genes_against_their_mean_the_first_entry_in_grey(ax):
 
 
 def test_shares_have_no_poisson_line_and_a_linear_axis(ax):
-    plots.gene_curve(ax, MEAN, {"real": MEAN / 10}, ylabel="share of zeros", poisson=False)
+    panels.gene_curve(ax, MEAN, {"real": MEAN / 10}, ylabel="share of zeros", poisson=False)
     assert len(ax.lines) == 1 and ax.get_yscale() == "linear"
 
 
 def test_mean_and_variance_of_real_and_predicted_genes(ax):
     real = np.array([[0.0, 0.0], [1.0, 2.0], [5.0, 9.0]])
     predicted = np.array([[0.5, 0.5], [2.0, 2.0]])
-    plots.mean_variance(ax, real, predicted, title="joined", colour="#0072B2")
+    panels.mean_variance(ax, real, predicted, title="joined", colour="#0072B2")
     below, above = ax.collections
     np.testing.assert_array_equal(below.get_offsets().filled(0), real)
     np.testing.assert_array_equal(above.get_offsets(), predicted)
@@ -52,7 +67,7 @@ def test_mean_and_variance_of_real_and_predicted_genes(ax):
 def test_paths_have_marked_ends(ax):
     time = np.linspace(0, 1, 5)
     paths = np.random.default_rng(0).normal(size=(5, 7))
-    plots.paths_in_time(ax, time, paths, ylabel="z")
+    panels.paths_in_time(ax, time, paths, ylabel="z")
     *lines, start, end = ax.lines
     assert len(lines) == 7
     for k, line in enumerate(lines):

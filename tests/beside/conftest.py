@@ -1,0 +1,9 @@
+"""An empty panel to draw on."""
+
+import pytest
+from matplotlib.figure import Figure
+
+
+@pytest.fixture
+def ax():
+    return Figure().subplots()
