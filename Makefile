@@ -36,21 +36,25 @@ help: ## this list
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
 	@echo 'Options: PROFILE=smoke|teach|paper (default teach), NOTEBOOKS="03_train 04_evaluate" (all)'
 	@echo 'Your own file: make figures DATA=my.h5ad TIME_KEY=day TYPE_KEY=cell_type HELD_OUT=3'
-	@echo '  (also CELLS=, FORM=, POPULATION_KEY=, BATCH_KEY=); a report to send is in build/yours'
+	@echo '  (also POPULATION_KEY=, BATCH_KEY=, CELLS=, LAYER=, GENES=, LABELS=, SEP=, BINS=, DROP=,'
+	@echo '  FORM=: notebooks/10_your_data.py says what they are); a report to send is in build/yours'
 
 # Everyday -----------------------------------------------------------------------------------------
 
 ifdef DATA
-# Your own file goes through notebook 10 alone, into folders of its own: nothing of it can be
-# published. Names of files and columns may hold spaces.
-YOURS = build/yours/$(shell basename "$(DATA)" | sed 's/\.[^.]*$$//')
-KEYS := TIME_KEY TYPE_KEY POPULATION_KEY BATCH_KEY FORM
-GIVEN = $(foreach key,$(KEYS),$(if $($(key)),--set "$(shell echo $(key) | tr A-Z a-z)=$($(key))"))
+# Your own file goes through notebook 10 alone, into a folder of its own: nothing of it can be
+# published. Names of files and columns may hold spaces. A mistyped option would be ignored by make,
+# and the run be another than was asked for.
+YOURS := CELLS TIME_KEY TYPE_KEY POPULATION_KEY BATCH_KEY FORM HELD_OUT LAYER GENES LABELS SEP BINS DROP
+TYPED := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
+UNKNOWN := $(filter-out DATA PROFILE PYTHON SCIMF_% OMP_% CUDA_% $(YOURS),$(TYPED))
+ifneq ($(UNKNOWN),)
+$(error no such option: $(UNKNOWN); beside DATA there are: PROFILE $(YOURS))
+endif
+quoted = '$(subst ','\'',$(1))'
 figures: $(ENV) ## the same with DATA=my.h5ad: notebook 10 on your file
-	@SCIMF_BUILD="$(YOURS)" SCIMF_FIGURES="$(YOURS)/figures" SCIMF_RESULTS="$(YOURS)/results" \
-		$(EXECUTE) run 10_your_data --profile $(PROFILE) --page \
-		--file "data=$(DATA)" $(if $(CELLS),--file "cells=$(CELLS)") \
-		$(if $(HELD_OUT),--set "held_out=[$(HELD_OUT)]") $(GIVEN)
+	@$(EXECUTE) yours --profile $(PROFILE) $(call quoted,$(value DATA)) \
+		$(foreach key,$(YOURS),$(if $(value $(key)),$(call quoted,$(key)=$(value $(key)))))
 else
 figures: $(NOTEBOOKS:%=$(STAMPS)/%) ## run the notebooks that are not up to date, under PROFILE
 	@$(EXECUTE) summary --profile $(PROFILE)
@@ -88,7 +92,7 @@ data: $(ENV) ## fetch the real data sets, check those that are there
 student: $(ENV) ## write build/student: notebooks without solutions
 	$(EXECUTE) student
 
-clean: ## remove what your own runs made (not .venv, not the data)
+clean: ## remove what your own runs made, build/yours too (not .venv, not the data)
 	rm -rf $(BUILD) $(foreach p,smoke teach paper,$(FIGURES)/$(p) $(RESULTS)/$(p))
 
 # Which notebook reads whose files -----------------------------------------------------------------

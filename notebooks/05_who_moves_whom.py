@@ -48,9 +48,9 @@ import numpy as np
 import pandas as pd
 
 import scimf
+from beside.counterfactual import Change, Simulation, simulated_means, what_if
 from beside.velocities import agreement_with_next, velocity_grid
 from scimf import plots, start_notebook
-from scimf.interaction.counterfactual import Change, Simulation, simulated_means
 from scimf.interaction.design_check import LEAST_POPULATIONS, cannot_be_told
 from scimf.interaction.null_data import NullData
 
@@ -336,7 +336,7 @@ changes[f"{home} mixed with {other}"] = Change(mix_with=other)
 last = float(typed.obs["time"].max())
 answers = {}
 for question, change in changes.items():
-    answer = scimf.what_if(models, typed, population=home, times=[last], change=change)
+    answer = what_if(models, typed, population=home, times=[last], change=change)
     answers[question] = answer
     print(f"{question}: {answer.attrs['warning'] or 'within what was seen'}")
 for word in ("removed", "halved", "doubled"):

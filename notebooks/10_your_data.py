@@ -27,7 +27,17 @@
 #
 # runs this notebook on your file and leaves the rest alone; without `DATA` it runs on an example
 # that it writes itself. `.h5ad`, `.loom`, 10x Genomics (`.h5` or a folder, with `CELLS=table.csv`
-# for the times) and `.csv` are read.
+# for the times) and `.csv` are read. Where a file can be read in two ways, you are asked, and say
+# it with one more option:
+#
+# | option | says |
+# | --- | --- |
+# | `LAYER=counts` | which values are taken: `X`, `raw`, a layer or `X_pca` |
+# | `FORM=counts` | what they are: `counts`, `lognorm`, `pcs` or `state` |
+# | `GENES=`, `LABELS=` | which columns of a table are genes, which labels: `a,b`, `Gene*`, `a:z` |
+# | `SEP=tab` | what separates the columns of a table |
+# | `BINS=60`, `BINS="4 equal"` | how a continuous time is cut into snapshots |
+# | `DROP=mixed` | labels of the time column that are no time: their cells are left out |
 #
 # | profile | machine | what you should see |
 # | --- | --- | --- |
@@ -45,8 +55,8 @@ time_key: str = "time"  # column with the time of each cell
 type_key: str = ""  # column with its type; empty: "cell_type" if there is one
 population_key: str = ""  # its population (culture, embryo, donor); empty: "population" if there
 batch_key: str = ""  # column with its batch; empty: "batch" if there is one
-form: str = ""  # "counts", "lognorm", "pcs" or "state"; empty: detected
-held_out: list = []  # times nobody may see; empty: the one in the middle
+reading: dict = {}  # options of scimf.load: form, layer, genes, labels, sep, bins, drop
+held_out: list = []  # times nobody may see, numbers or labels; empty: the one in the middle
 n_pcs: int = 20  # principal components
 n_seeds: int = 3  # training seeds
 n_steps: int = 300  # optimiser steps of a fit
@@ -55,6 +65,7 @@ draws: int = 5  # random draws of cells that a score is averaged over
 # %%
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from time import perf_counter
 
 import anndata as ad
@@ -79,10 +90,13 @@ run
 #
 # Cells as rows, with raw counts (best), log-normalised values, or coordinates such as PCs; and a
 # column that says when each cell was taken, as numbers or as text like `day 3`. Types, populations
-# and batches help if they are there. The example has all but populations: five cell types in one
-# culture, seen through 300 genes at six uneven days.
+# and batches help if they are there.
 
-# %%
+# %% [markdown] tags=["example"]
+# The example has all but populations: five cell types in one culture, seen through 300 genes at six
+# uneven days.
+
+# %% tags=["example"]
 days = (0.0, 0.5, 1.0, 2.0, 3.0, 4.0)
 states = scimf.load("typed", seed=seed, n_populations=1, n_cells=300, times=days)
 full = counted(states, seed=seed, n_genes=300)
@@ -95,21 +109,23 @@ part = full[np.concatenate(rows)]
 obs = pd.DataFrame({"day": part.obs["time"].map("day {:g}".format), "kind": part.obs["cell_type"]})
 obs["lane"] = np.where(part.obs["time"] < 1, "lane 1", "lane 2")
 example = ad.AnnData(part.X, obs=obs, var=full.var[[]])  # nothing else: a file like any other
-example.write_h5ad(run.build / "example.h5ad")
+aside = TemporaryDirectory()
+folder = Path(aside.name)  # what is only an example is no result
 obs.sample(4, random_state=seed)
 
 # %%
 given = {"time_key": time_key, "type_key": type_key, "population_key": population_key}
-given |= {"batch_key": batch_key, "cells": cells, "form": form}
-path = Path(data).absolute()
+given |= {"batch_key": batch_key, "cells": cells, **reading}
+path = Path(data).expanduser().absolute()
 if not data:
     given |= {"time_key": "day", "type_key": "kind", "batch_key": "lane"}
-    path = run.build / "example.h5ad"
+    path = folder / "example.h5ad"
+    example.write_h5ad(path)
 adata = scimf.load(path, **{key: value for key, value in given.items() if value})
 times = np.unique(adata.obs["time"])
 middle = times[len(times) // 2 : -1][:1].tolist()  # with two times, none
-held = held_out or middle
-split = scimf.hold_out(adata, times=held)
+split = scimf.hold_out(adata, times=held_out or middle)
+held = list(split.held_times)
 print(adata.uns["scimf"]["detected"])
 print(f"held out: {held or 'nothing, for there are but two times'}")
 
@@ -117,10 +133,11 @@ print(f"held out: {held or 'nothing, for there are but two times'}")
 # ## The doctor
 #
 # What was found, what will be done, and **what is doubtful**. Read the last part before you read
-# any result: no score further down can mend what is said there.
+# any result: no score further down can mend what is said there. What would stop the work at its end
+# stops it here: the file that will hold the results is written once, still without them.
 
 # %%
-findings = examine(adata, split, n_pcs=n_pcs)
+findings = examine(adata, split, n_pcs=n_pcs, output=run.build / "done.h5ad")
 doubts = findings.loc[findings["part"] == "doubtful", ["what", "says"]]
 run.record({"cells": adata.n_obs, "times": len(times), "doubts": len(doubts)})
 findings.style.hide(axis="index").set_uuid("findings")
@@ -340,9 +357,9 @@ double = example.copy()
 double.obs_names = ["same", "same", *double.obs_names[2:]]
 refused = {}
 for name, spoilt in {"lost": lost, "negative": negative, "double": double}.items():
-    spoilt.write_h5ad(run.build / f"{name}.h5ad")
+    spoilt.write_h5ad(folder / f"{name}.h5ad")
     try:
-        scimf.load(run.build / f"{name}.h5ad", time_key="day")
+        scimf.load(folder / f"{name}.h5ad", time_key="day")
     except ValueError as error:
         refused[name] = str(error).split(": ", 1)[1]
 assert len(refused) == 3

@@ -24,7 +24,6 @@ _EXPORTS = {
     "influence": "scimf.interaction.influence",
     "edges": "scimf.interaction.influence",
     "do_cells_interact": "scimf.interaction.interaction_test",
-    "what_if": "scimf.interaction.counterfactual",
     "fit_counts": "scimf.counts.fit_autoencoder",
     "fit_flow": "scimf.counts.fit_flow",
     "fit_latent_space": "scimf.counts.forecast",

@@ -55,8 +55,9 @@ def start_notebook(name: str, parameters: Mapping[str, Any]) -> "Run":
         The notebook, e.g. ``"03_train"``.
     parameters
         The notebook's ``globals()``, with ``profile``, ``seed`` and ``device``. Which others are
-        parameters, whether claims are enforced and what the results depend on is told by who
-        ordered the run, in the environment variable ``SCIMF_RUN``; by hand nobody does.
+        parameters, whether claims are enforced, what the results depend on and in which folders
+        they wait to be complete is told by who ordered the run, in the environment variable
+        ``SCIMF_RUN``; by hand nobody does.
 
     Examples
     --------
@@ -91,10 +92,11 @@ class Run:
         self.profile = parameters["profile"]
         self.seed = parameters["seed"]
         self.device = resolve_device(parameters["device"]).type
-        self.build = paths.BUILD / self.profile / self.name
         self.fits = paths.BUILD / "fits"
-        self.figures = paths.FIGURES / self.profile
-        self.results = paths.RESULTS / self.profile
+        places = order.get("places", {})
+        self.build = Path(places.get("build", paths.BUILD / self.profile / self.name))
+        self.figures = Path(places.get("figures", paths.FIGURES / self.profile))
+        self.results = Path(places.get("results", paths.RESULTS / self.profile))
         for folder in (self.build, self.figures, self.results):
             folder.mkdir(parents=True, exist_ok=True)
         random.seed(self.seed)
@@ -172,8 +174,10 @@ class Run:
         try:
             found = get(*arguments, **options)
         except DataUnavailable as reason:
-            self._skipped[name] = str(reason).splitlines()[0].removeprefix(f"{name}: ")
-            say(f"skipped {name}: {self._skipped[name]}")
+            line = str(reason).splitlines()[0].removeprefix(f"{name}: ")
+            if self._skipped.get(name) != line:  # else it was said before
+                say(f"skipped {name}: {line}")
+            self._skipped[name] = line
             return None
         self._skipped.pop(name, None)
         return found
@@ -264,7 +268,7 @@ class Run:
         if lacking:
             reason = "; ".join(lacking)
             self._claims[claim] = {"status": "skipped", "reason": reason}
-            say(f"skipped: {claim} ({reason})")
+            say(f"skipped: {claim} (needs {', '.join(n for n in needs if n in self._skipped)})")
             return
         value = holds() if callable(holds) else holds
         if getattr(value, "ndim", None) == 0:  # of NumPy or torch

@@ -1,5 +1,6 @@
 """What the golden checks call, by its present names: the one file that may follow a renaming."""
 
+from beside.counterfactual import Change, Simulation, what_if
 from evidence.boards import BOARDS
 from evidence.morse import morse
 from evidence.paracrine import paracrine
@@ -16,7 +17,6 @@ from scimf.data.space import fit_space
 from scimf.data.split import hold_out
 from scimf.dynamics.config import SDEConfig
 from scimf.dynamics.fit import fit
-from scimf.interaction.counterfactual import Change, Simulation, what_if
 from scimf.interaction.influence import influence
 from scimf.interaction.interaction_test import do_cells_interact
 from scimf.simulate import systems

@@ -14,15 +14,19 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from scimf.core import paths
-from scimf.core.files import sha256_of
 from scimf.notebook import say
 from workflow.overview import data, summary, times
-from workflow.pages import html, write_page
-from workflow.pairs import check_pairs, pairs, read_source, student, write_notebook
+from workflow.pages import html
+from workflow.pairs import check_pairs, pairs, read_source, student
 from workflow.publish import check_figures, publish
-from workflow.runs import Refused, figure_files, run_files, run_record, short
+from workflow.runs import Refused, run_files, short
 from workflow.settings import given_values, search_path
 from workflow.source import Source
+from workflow.unfinished import Unfinished
+from workflow.yours import NOTEBOOK, existing, folder_of, results_in, values_of
+
+#: Errors by which a file of somebody's own is refused, in one sentence.
+REFUSALS = ("ValueError", "FileNotFoundError", "DataUnavailable")
 
 
 class _OutOfTime(KeyboardInterrupt):
@@ -34,9 +38,11 @@ def run(
     profile: str,
     given: Sequence[str] = (),
     files: Sequence[str] = (),
-    page: bool = False,
+    own: bool = False,
 ) -> None:
-    """Execute a notebook; only a finished one leaves ``build/<profile>/<name>.ipynb`` behind.
+    """Execute a notebook; only a complete run replaces the results of the one before.
+
+    What went wrong can be read in ``build/<profile>/<name>.failed.ipynb``.
 
     Parameters
     ----------
@@ -44,8 +50,10 @@ def run(
         The notebook, and the table of values for its parameters.
     given, files
         Values that go before those of the profile: see :func:`workflow.settings.given_values`.
-    page
-        Whether to write ``build/<profile>/<name>/report.html``, too: text and outputs without code.
+    own
+        Whether it runs on somebody's own file. Then it writes
+        ``build/<profile>/<name>/report.html``, too, and a file that cannot be used is refused in
+        its one sentence, without code.
 
     Raises
     ------
@@ -55,49 +63,61 @@ def run(
         The notebook failed, ran past the profile's ``wall_seconds``, or did not call
         ``run.finish()``.
     """
-    _forget(name, profile)
     settings, values = Source(name).settings(profile)
     values = values | given_values(name, given, files) | {"profile": profile}
     say(f"{name} ({profile}) ...")
-    executed, failed, results = run_files(name, profile)
-    nb = _execute(name, profile, values, settings["wall_seconds"])
-    record = run_record(name, profile)
-    if record.get("status") != "complete":
-        raise Refused(f"{name} ended without run.finish(): {short(results)} is not complete")
-    nb.metadata["scimf"] = {"results_sha256": sha256_of(results)}
-    write_notebook(nb, executed)
-    failed.unlink()
+    unfinished = Unfinished(name, profile)
+    with unfinished.begun():
+        nb = _execute(unfinished, values, settings["wall_seconds"], own)
+        record = unfinished.record()
+        if record.get("status") != "complete":
+            raise Refused(f"{name} ended without run.finish(): its results are not complete")
+        unfinished.add_notebook(nb, page=own)
+        unfinished.take_the_place()
     say(f"{name} ({profile}) {record['seconds']:.0f} s")
-    if page:
-        target = paths.BUILD / profile / name / "report.html"
-        write_page(nb, target, title=name)
-        say(f"report: {short(target)}")
+    if own:
+        say(f"report: {short(paths.BUILD / profile / name / 'report.html')}")
 
 
-def _forget(name: str, profile: str) -> None:
-    """Remove what an earlier run left, so that nothing of it can be taken for this one's."""
-    for file in figure_files(run_record(name, profile)):
-        (paths.FIGURES / profile / file).unlink(missing_ok=True)
-    for path in run_files(name, profile):
-        path.unlink(missing_ok=True)
+def yours(file: str, profile: str, given: Sequence[str] = ()) -> None:
+    """Run notebook 10 on a file of your own, in a folder of its own, and write a report.
+
+    Parameters
+    ----------
+    file
+        Its path; ``~`` may stand for the home folder.
+    profile
+        The table of values for the notebook's other parameters.
+    given
+        ``KEY=value`` as ``make`` takes them: see :func:`workflow.yours.values_of`.
+
+    Raises
+    ------
+    Refused
+        There is no such file, or as :func:`run`.
+    """
+    path = existing(file)
+    values, files = values_of(given)
+    with results_in(folder_of(path)):
+        run(NOTEBOOK, profile, values, [f"data={path}", *files], own=True)
 
 
-def _execute(name: str, profile: str, values: dict, wall_seconds: int):
+def _execute(unfinished: Unfinished, values: dict, wall_seconds: int, own: bool):
     """Run all cells in the folder of the notebook, as in Jupyter, and return their outputs."""
     import papermill
     from papermill.exceptions import PapermillException
 
-    executed, failed, _ = run_files(name, profile)
-    failed.parent.mkdir(parents=True, exist_ok=True)
-    log = executed.with_suffix(".log")
+    name = unfinished.name
+    profile = unfinished.profile
+    files = run_files(name, profile)
     source = Source(name)
     folder = source.path.parent
-    order = source.order(values["profile"])
+    order = source.order(profile, unfinished.places)
     try:
-        with _our_kernel(folder, order), _log_to(log), _wall_clock(wall_seconds):
+        with _our_kernel(folder, order), _log_to(files.failed_log), _wall_clock(wall_seconds):
             return papermill.execute_notebook(
                 read_source(name),
-                failed,
+                files.failed,
                 parameters=values,
                 kernel_name="python3",
                 progress_bar=False,
@@ -108,15 +128,17 @@ def _execute(name: str, profile: str, values: dict, wall_seconds: int):
         limit = f"wall_seconds = {wall_seconds} of profile {profile}"
         raise Refused(f"{name}: stopped at {limit}") from None
     except (PapermillException, RuntimeError) as error:  # RuntimeError: the kernel died
-        story = f"the whole story: {short(failed)}"
-        raise Refused(f"{name} failed{_brief(error)}\n{story}") from None
+        story = f"the whole story: {short(files.failed)}"
+        raise Refused(f"{_brief(name, error, own)}\n{story}") from None
 
 
-def _brief(error: Exception) -> str:
+def _brief(name: str, error: Exception, own: bool) -> str:
     if not hasattr(error, "ename"):
-        return f": {error or type(error).__name__}"
+        return f"{name} failed: {error or type(error).__name__}"
+    if own and error.ename in REFUSALS:
+        return error.evalue
     source = "\n".join(f"    {line}" for line in error.source.strip().splitlines())
-    return f" in this cell:\n{source}\n{error.ename}: {error.evalue}"
+    return f"{name} failed in this cell:\n{source}\n{error.ename}: {error.evalue}"
 
 
 # ---------------------------------------------------------------------- what a run is surrounded by
@@ -183,6 +205,7 @@ def _log_to(path: Path) -> Iterator[None]:
 #: Commands that speak of one profile, and commands that do not.
 _OF_A_PROFILE: dict[str, Callable] = {
     "run": run,
+    "yours": yours,
     "publish": publish,
     "html": html,
     "summary": summary,
@@ -210,7 +233,10 @@ def _parser() -> argparse.ArgumentParser:
             options.add_argument("name", help="a notebook, e.g. 03_train")
             options.add_argument("--set", dest="given", metavar="KEY=VALUE", **several)
             options.add_argument("--file", dest="files", metavar="KEY=PATH", **several)
-            options.add_argument("--page", action="store_true", help="write report.html, too")
+            options.add_argument("--own", action="store_true", help="somebody's own file")
+        if command == "yours":
+            options.add_argument("file", help="your file of cells, or folder")
+            options.add_argument("given", nargs="*", metavar="KEY=VALUE", help="e.g. TIME_KEY=day")
     return parser
 
 

@@ -52,6 +52,9 @@ def summary(profile: str) -> None:
             _summarise(name, record)
         else:
             say(f"  {name:<20}      -    no complete run")
+        failed = run_files(name, profile).failed
+        if failed.is_file():
+            say(f"    the last run failed: {short(failed)}")
     figures = short(paths.FIGURES / profile)
     say(f"{n_figures} figures in {figures}, numbers in {short(paths.RESULTS / profile)}")
 

@@ -30,7 +30,9 @@ def _to_show(name: str, profile: str) -> Path:
 
 
 def write_page(executed: NotebookNode, path: Path, title: str) -> None:
-    """Write text and outputs of an executed notebook, without code and exercises, as one file.
+    """Write text and outputs of an executed notebook, without code, as one file.
+
+    Exercises and cells tagged ``example`` are left out.
 
     Pictures are inside; formulas need a network to be shown as such.
     """
@@ -41,17 +43,17 @@ def write_page(executed: NotebookNode, path: Path, title: str) -> None:
         embed_images=True,
     )
     nb = executed.copy()
-    nb.cells = _without_exercises(executed.cells)
+    nb.cells = _to_send(executed.cells)
     page, _ = exporter.from_notebook_node(nb, resources={"metadata": {"name": title}})
     write_file(path, page)
 
 
-def _without_exercises(cells: list[NotebookNode]) -> list[NotebookNode]:
+def _to_send(cells: list[NotebookNode]) -> list[NotebookNode]:
     kept = []
     in_exercise = False
     for cell in cells:
         if cell.cell_type == "markdown" and cell.source.startswith("#"):
             in_exercise = cell.source.lstrip("# ").startswith("Exercise ")
-        if not in_exercise and "solution" not in tags(cell):
+        if not in_exercise and not {"solution", "example"} & set(tags(cell)):
             kept.append(cell)
     return kept

@@ -14,22 +14,28 @@ class Refused(Exception):
 class RunFiles(NamedTuple):
     """Files of one run."""
 
-    executed: Path  #: the notebook with its outputs, there only if all went well
-    failed: Path  #: the same as far as it came, there only if something went wrong
-    record: Path  #: numbers, claims and provenance
+    executed: Path  #: the notebook of the last complete run, with its outputs
+    failed: Path  #: of the last run as far as it came, there only if it went wrong
+    log: Path  #: of the last complete run
+    failed_log: Path
+    record: Path  #: numbers, claims and provenance of the last complete run
 
 
 def run_files(name: str, profile: str) -> RunFiles:
     """Return where a run of a notebook under a profile leaves its files."""
     build = paths.BUILD / profile
-    executed = build / f"{name}.ipynb"
-    failed = build / f"{name}.failed.ipynb"
-    return RunFiles(executed, failed, paths.RESULTS / profile / f"{name}.json")
+    return RunFiles(
+        executed=build / f"{name}.ipynb",
+        failed=build / f"{name}.failed.ipynb",
+        log=build / f"{name}.log",
+        failed_log=build / f"{name}.failed.log",
+        record=paths.RESULTS / profile / f"{name}.json",
+    )
 
 
 def run_record(name: str, profile: str) -> dict[str, Any]:
-    """Return the record of the last run of a notebook, empty when there is none."""
-    return _read(run_files(name, profile).record)
+    """Return the record of the last complete run of a notebook, empty when there is none."""
+    return read_record(run_files(name, profile).record)
 
 
 def published_path(name: str, profile: str) -> Path:
@@ -39,7 +45,7 @@ def published_path(name: str, profile: str) -> Path:
 
 def published_record(name: str, profile: str) -> dict[str, Any]:
     """Return the published record of a notebook, empty when there is none."""
-    return _read(published_path(name, profile))
+    return read_record(published_path(name, profile))
 
 
 def figure_files(record: dict[str, Any]) -> dict[str, str]:
@@ -55,7 +61,8 @@ def short(path: Path) -> str:
     return str(path.relative_to(paths.ROOT) if path.is_relative_to(paths.ROOT) else path)
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_record(path: Path) -> dict[str, Any]:
+    """Return a record, empty when there is none."""
     if not path.is_file():
         return {}
     return json.loads(path.read_text(encoding="utf-8"))

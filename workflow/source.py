@@ -5,6 +5,7 @@ import hashlib
 import json
 import re
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -107,12 +108,16 @@ class Source:
         settings = {"name": self.name, "values": values, "pins": _pins()}
         return identity_of_script(self.path, settings)
 
-    def order(self, profile: str) -> str:
-        """Tell a run what it cannot know by itself: the environment variable ``SCIMF_RUN``."""
+    def order(self, profile: str, places: Mapping[str, str] | None = None) -> str:
+        """Tell a run what it cannot know by itself: the environment variable ``SCIMF_RUN``.
+
+        ``places`` are folders by kind: "build", "figures" and "results".
+        """
         order = {
             "parameters": list(self.parameters()),
             "enforce": self.settings(profile)[0]["enforce"],
             "source": self.identity(profile),
+            "places": dict(places or {}),
         }
         return json.dumps(order)
 

@@ -1,7 +1,11 @@
 """Before any long work: what was found in the data, what will be done, and what is doubtful."""
 
+import shutil
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+import anndata as ad
 import numpy as np
 import pandas as pd
 from scipy import sparse
@@ -22,6 +26,9 @@ UNEVEN = 3.0  #: largest over smallest gap between times
 DEPTH = 2.0  #: largest over smallest median depth of a time
 MOST_LISTED = 8  #: values of a column of ``obs``
 MOST_NAMED = 5  #: in a doubt
+LEAST_HELD = 4  #: cells of a held-out snapshot, with fewer :func:`scimf.evaluate` has no floor
+TIGHT = 2.0  #: times what is needed; with less than this a machine is doubted
+BESIDE_CELLS = 200 * 2**20  #: bytes on disk for fits, figures and the report
 MEBIBYTE = 2**20
 
 #: What, and what is said of it.
@@ -29,24 +36,50 @@ Finding = tuple[str, str]
 
 
 def examine(
-    adata: "AnnData", split: "Split", *, n_pcs: int = 50, n_genes: int = 2000
+    adata: "AnnData",
+    split: "Split",
+    *,
+    n_pcs: int = 50,
+    n_genes: int = 2000,
+    output: Path | None = None,
 ) -> pd.DataFrame:
     """Examine data from :func:`scimf.load`, without fitting anything.
 
-    ``n_pcs`` and ``n_genes`` as they will be given to :func:`scimf.fit_space`.
+    Parameters
+    ----------
+    adata, split
+        The data, and what will be held out.
+    n_pcs, n_genes
+        As they will be given to :func:`scimf.fit_space`.
+    output
+        The ``.h5ad`` that will hold ``adata`` and the results. It is tried: ``adata`` is written
+        beside it, read, and removed. A file that is there stays as it is.
 
     Returns
     -------
     DataFrame
         ``part`` ("found", "will be done", "doubtful"), ``what`` and ``says``, one row per finding.
+
+    Raises
+    ------
+    ValueError
+        Something would stop the work at its end: a held-out snapshot of too few cells to be scored,
+        data that cannot be written, too little memory or room on the disk.
     """
+    _require_scorable(adata, split)
+    plan = _plan(adata, split, n_pcs, n_genes)
     doubts = []
     for check in DOUBTS:
         doubts += check(adata)
+    doubts += _memory(adata, split, n_pcs, n_genes)
+    if output is not None:
+        size, doubts_on_disk = _try_output(adata, output, n_pcs)
+        plan.append(("results", f"{output.name}, {size / MEBIBYTE:,.0f} MiB before the results"))
+        doubts += doubts_on_disk
     doubts += [("as loaded", str(text)) for text in adata.uns["scimf"].get("warnings", ())]
     parts = {
         "found": _found(adata),
-        "will be done": _plan(adata, split, n_pcs, n_genes),
+        "will be done": plan,
         "doubtful": doubts or [("nothing", "no doubt was raised")],
     }
     rows = []
@@ -222,3 +255,85 @@ def _interaction(adata: "AnnData") -> list[Finding]:
 
 #: Each takes the data and returns its doubts, in the order in which they are reported.
 DOUBTS = (_few_cells, _few_times, _uneven_times, _batches, _growth, _depth, _types, _interaction)
+
+
+# ------------------------------------------------------------- what would stop work at its end
+
+
+def _name_of(adata: "AnnData") -> str:
+    """File that the data are from, for the beginning of an error."""
+    files = np.atleast_1d(adata.uns["scimf"].get("files", "data"))
+    return str(files[0])
+
+
+def _require_scorable(adata: "AnnData", split: "Split") -> None:
+    """Refuse a held-out snapshot whose score cannot be computed."""
+    keys = [key for key in ("population", "time") if key in adata.obs]
+    cells = adata.obs[split.held_mask(adata)].groupby(keys, observed=True).size()
+    few = cells[cells < LEAST_HELD]
+    if few.empty:
+        return
+    first = few.rename("cells").reset_index().iloc[0]
+    which = f"{first['cells']:g} cells at held-out time {first['time']:g}"
+    if "population" in first:
+        which += f" of population {first['population']!r}"
+    fewest = adata.obs.groupby(keys, observed=True).size().groupby("time").min().iloc[1:]
+    enough = [f"{t:g}" for t in fewest.index[fewest >= LEAST_HELD]]
+    advice = f"hold out another time, of {', '.join(enough)}" if enough else "take more cells"
+    needs = f"a score needs at least {LEAST_HELD}"
+    raise ValueError(f"{_name_of(adata)}: obs['time'] has {which}, {needs}; {advice}")
+
+
+def _memory(adata: "AnnData", split: "Split", n_pcs: int, n_genes: int) -> list[Finding]:
+    """Refuse what this machine cannot hold, doubt what it hardly can."""
+    train = int(split.train_mask(adata).sum())
+    needed = _coordinates(adata, train, n_pcs, n_genes)[1]
+    free = _free_memory()
+    if free is None or needed * TIGHT <= free:
+        return []
+    numbers = f"{needed / MEBIBYTE:,.0f} MiB of memory, {free / MEBIBYTE:,.0f} MiB are free"
+    if needed > free:
+        raise ValueError(
+            f"{_name_of(adata)}: coordinates of {train:,} training cells need about {numbers}; "
+            "take a part of the cells or a larger machine"
+        )
+    return [("memory", f"Coordinates need about {numbers}: close other programs.")]
+
+
+def _free_memory() -> float | None:
+    """Bytes that programs can still have, swap included; None if the system does not tell."""
+    info = Path("/proc/meminfo")
+    if not info.is_file():
+        return None
+    kibibytes = dict(line.split()[:2] for line in info.read_text().splitlines())
+    return 1024.0 * sum(int(kibibytes.get(key, 0)) for key in ("MemAvailable:", "SwapFree:"))
+
+
+def _try_output(adata: "AnnData", output: Path, n_pcs: int) -> tuple[int, list[Finding]]:
+    """Write the data once, empty of results; return the size of the file, and doubts."""
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=output.parent) as beside:
+            trial = Path(beside) / output.name
+            adata.write_h5ad(trial)
+            ad.read_h5ad(trial, backed="r").file.close()
+            size = trial.stat().st_size
+    except Exception as error:
+        reason = " ".join("; ".join([str(error), *getattr(error, "__notes__", ())]).split())
+        problem = f"what was read cannot be written to {output.name} ({reason})"
+        advice = "mend or remove it in the file"
+        if isinstance(error, OSError):
+            advice = "make room on the disk, or choose another one with SCIMF_BUILD"
+        raise ValueError(f"{_name_of(adata)}: {problem}; {advice}") from error
+    doubts = []
+    if output.exists():
+        doubts.append(("earlier results", f"{output.name} is there and will be replaced."))
+    # Coordinates and three velocities in double precision come on top.
+    needed = size + 4 * 8 * adata.n_obs * n_pcs + BESIDE_CELLS
+    free = shutil.disk_usage(output.parent).free
+    numbers = f"{needed / MEBIBYTE:,.0f} MiB on the disk, {free / MEBIBYTE:,.0f} MiB are free"
+    if needed > free:
+        raise ValueError(f"{_name_of(adata)}: results need about {numbers}; make room first")
+    if needed * TIGHT > free:
+        doubts.append(("disk", f"Results need about {numbers}: make room."))
+    return size, doubts

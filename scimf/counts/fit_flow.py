@@ -155,7 +155,9 @@ class FittedFlow:
         cells = self.counts.draw(z, np.asarray(library), seed=counts_seed)
         for name in self.conditions.values:
             if name in obs:
-                cells.obs[name] = pd.Categorical(obs[name].astype(str))
+                column = obs[name].astype(object)
+                known = column.where(column.notna(), "unknown").astype(str)
+                cells.obs[name] = pd.Categorical(known)
         cells.obsm["X_latent"] = z.reshape(len(z), -1).astype(np.float32)
         return cells
 

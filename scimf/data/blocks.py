@@ -1,7 +1,9 @@
 """A file of data: read sparse where it may be large, refused in one way where it is not right."""
 
+import lzma
 import re
 import warnings
+import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,8 +20,23 @@ from scipy.io import mmread
 BLOCK = 256  #: rows made dense at once
 TEXTS = {"sep": "\t", "dtype": str, "keep_default_na": False}  #: how a table of texts is read
 #: What parsers raise on a file that is damaged or something else.
-DAMAGED = (OSError, EOFError, zlib.error)
+DAMAGED = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile)
 UNREADABLE = (*DAMAGED, LookupError, ValueError, TypeError, AttributeError, OverflowError)
+#: What is wrong with a file, by what stands in the error that its parser raises.
+PROBLEMS = {
+    "unable to lock file": "it is open in another program (locked); close it there",
+    "Permission denied": "reading it is not permitted",
+    "Is a directory": "it is a folder, expected a file",
+    "truncated": "it is cut short, damaged on its way; copy or download it again",
+    "end-of-stream marker": "it is cut short, damaged on its way; copy or download it again",
+}
+#: What files called ``.h5ad`` often are instead, by their first bytes (in lower case).
+NOT_HDF5 = {
+    b"\x1f\x8b": "is compressed, unpack it first (gunzip)",
+    b"pk\x03\x04": "is compressed, unpack it first (unzip)",
+    b"<": "is a web page, the download went wrong; download it again",
+    b"version https://": "only points to a file of Git LFS; get it with git lfs pull",
+}
 
 
 @dataclass(frozen=True)
@@ -36,16 +53,26 @@ class DataFile:
     def reading(self) -> Iterator[None]:
         """While entered, whatever a damaged file makes its parser raise is one ``ValueError``."""
         try:
-            yield
+            with warnings.catch_warnings():
+                # Numbered or refused later, with a better message.
+                warnings.filterwarnings("ignore", message=".*names are not unique")
+                # Old files are read all the same.
+                warnings.filterwarnings("ignore", message=".*without encoding metadata")
+                yield
         except UNREADABLE as error:
             if str(error).startswith(f"{self.path}: "):
                 raise
             reason = next(iter(str(error).splitlines()), type(error).__name__)
-            problem = "cannot be read, probably cut short, damaged or another file"
-            raise ValueError(f"{self.path}: {problem} ({reason})") from error
+            problem = _problem_of(error)
+            raise ValueError(f"{self.path}: cannot be read, {problem} ({reason})") from error
 
     def require_hdf5(self, what: str) -> None:
         """Refuse a file that is not HDF5."""
+        with self.reading(), open(self.path, "rb") as file:
+            start = file.read(16)
+        for first, instead in NOT_HDF5.items():
+            if start.lower().startswith(first):
+                raise ValueError(f"{self.path}: {instead}")
         if not h5py.is_hdf5(self.path):
             expected = f"expected {what} (or it is damaged)"
             raise ValueError(f"{self.path}: not an HDF5 file; {expected}")
@@ -65,11 +92,7 @@ class DataFile:
         ``adata.file.close()``.
         """
         self.require_hdf5("an .h5ad file written by AnnData")
-        with self.reading(), warnings.catch_warnings():
-            # Refused later, with a better message.
-            warnings.filterwarnings("ignore", message=".*names are not unique")
-            # Old files are read all the same.
-            warnings.filterwarnings("ignore", message=".*without encoding metadata")
+        with self.reading():
             return ad.read_h5ad(self.path, backed="r" if backed else None)
 
     def header(self) -> list[str]:
@@ -159,6 +182,13 @@ class DataFile:
                 block = matrix[start : start + BLOCK]
                 blocks.append(sparse.csr_matrix(block, dtype=np.float32))
             return sparse.vstack(blocks, format="csr")
+
+
+def _problem_of(error: Exception) -> str:
+    for text, problem in PROBLEMS.items():
+        if text.lower() in str(error).lower():
+            return problem
+    return "probably cut short, damaged or another file"
 
 
 def _numbers(block: pd.DataFrame, names: list[str], path: Path) -> sparse.csr_matrix:

@@ -5,6 +5,8 @@ data set, ``load("my.h5ad", time_key="day")`` checks a file of your own first an
 it takes it for.
 """
 
+from dataclasses import fields
+from difflib import get_close_matches
 from pathlib import Path
 
 import anndata as ad
@@ -12,15 +14,19 @@ import numpy as np
 
 from scimf.core import paths
 from scimf.core.files import sha256_of
-from scimf.data.formats import KNOWN
 from scimf.data.own_file import OwnFile
 from scimf.data.readers import READERS
 from scimf.data.registry import entries, fetch
 from scimf.simulate.systems import SYSTEMS
 
+IN_MEMORY = "AnnData in memory"  #: what errors and provenance call cells that have no file
+KEYWORDS = ("time_key", "type_key", "population_key", "batch_key", "cells", "form")
+#: Fields of :class:`OwnFile` that are not passed on as they are.
+FIXED = ("path", "time", "cell_type", "population", "batch", "cells", "form", "given")
+
 
 def load(
-    name_or_path: str | Path,
+    name_or_path: str | Path | ad.AnnData,
     *,
     time_key: str = "time",
     type_key: str | None = None,
@@ -35,8 +41,9 @@ def load(
     Parameters
     ----------
     name_or_path
-        A name from ``scimf/data/registry.toml`` or ``scimf.simulate.systems.SYSTEMS``, or the path
-        of an ``.h5ad``, ``.loom``, 10x (``.h5`` or a folder), ``.csv`` or ``.tsv`` file.
+        A name from ``scimf/data/registry.toml`` or ``scimf.simulate.systems.SYSTEMS``; the path of
+        an ``.h5ad``, ``.zarr``, ``.h5mu``, ``.loom``, 10x (``.h5`` or a folder), ``.mtx``, ``.csv``
+        or ``.tsv`` file; or an AnnData in memory, which is copied.
     time_key, type_key, population_key, batch_key
         Your own file only, as are the next two: columns of ``obs`` with the time, the cell type,
         the population and the batch. ``None`` takes those of these names where there are any.
@@ -46,6 +53,10 @@ def load(
         "counts", "lognorm", "pcs" or "state"; by default it is detected and put into words in
         ``uns["scimf"]["detected"]``.
     **options
+        For a file of your own, what it leaves open: ``layer`` ("raw", "X_pca" or a layer, in the
+        place of X); ``drop`` (labels of the time column that are no time) and ``bins`` (of a
+        continuous time: a width in its own unit, or "4 equal" for equal numbers of cells); of a
+        table, ``genes`` and ``labels`` (columns: names, ``prefix*`` or ``first:last``) and ``sep``.
         ``n_pcs=50 | 100`` for ``cite_hspc``, ``which="attraction" | "no_interaction"`` for
         ``cytobridge_sim``, anything the simulator takes (``seed``, ``n_cells``, ...) for a
         simulated system.
@@ -66,30 +77,55 @@ def load(
         For an unknown name or option, a damaged file, or a file of your own that cannot be used;
         names it.
     """
-    name = str(name_or_path)
     columns = (time_key, type_key, population_key, batch_key)
+    about_file = {"cells": None if cells is None else Path(cells).expanduser(), "form": form}
+    if not isinstance(name_or_path, str | Path):
+        _require_anndata(name_or_path)
+        options = _checked(options, IN_MEMORY)
+        memory = OwnFile(Path(IN_MEMORY), *columns, **about_file, **options, given=name_or_path)
+        return memory.load()
+    name = str(name_or_path)
     if name not in entries() and name not in SYSTEMS:
         _require_path(name)
-        if options:
-            raise ValueError(f"{name}: unknown options {sorted(options)} for a file of your own")
-        table = None if cells is None else Path(cells).expanduser()
-        return OwnFile(Path(name).expanduser(), *columns, cells=table, form=form).load()
+        options = _checked(options, name)
+        return OwnFile(Path(name).expanduser(), *columns, **about_file, **options).load()
     if (*columns, cells, form) != ("time", None, None, None, None, None):
-        keys = "time_key, type_key, population_key, batch_key, cells and form"
-        raise ValueError(f"{name}: {keys} are for files of your own only")
+        raise ValueError(f"{name}: {', '.join(KEYWORDS)} are for files of your own only")
     if name in SYSTEMS:
         return SYSTEMS[name](**options)
     return _load_registered(name, **options)
 
 
-def _require_path(name: str) -> None:
-    """Refuse what is neither a name nor the path of a file that may hold cells."""
-    path = Path(name.lower().removesuffix(".gz"))
-    if path.suffix in KNOWN or Path(name).expanduser().is_dir():
+def _require_anndata(given) -> None:
+    if isinstance(given, ad.AnnData):
         return
+    kind = type(given).__name__
+    hint = "such as mdata['rna']" if hasattr(given, "mod") else "AnnData(x, obs=..., var=...)"
+    raise ValueError(f"expected a name, a path or an AnnData ({hint}), got {kind}")
+
+
+def _checked(options: dict, name: str) -> dict:
+    """Refuse options that :class:`OwnFile` does not have; suggest the one that was meant."""
+    known = [field.name for field in fields(OwnFile) if field.name not in FIXED]
+    for option in options:
+        if option not in known:
+            close = get_close_matches(option, [*known, *KEYWORDS], n=1)
+            meant = f"did you mean {close[0]}=?" if close else f"there are {[*KEYWORDS, *known]}"
+            raise ValueError(f"{name}: unknown option {option!r} for a file of your own; {meant}")
+    return options
+
+
+def _require_path(name: str) -> None:
+    """Refuse what is neither a name nor looks like a path: the reader has sentences for those."""
+    path = Path(name).expanduser()
+    if path.suffix or len(path.parts) > 1 or path.exists():
+        return
+    known = [*READERS, *SYSTEMS]
+    close = get_close_matches(name, known, n=1)
+    meant = f"; did you mean {close[0]!r}?" if close else ""
     raise ValueError(
         f"{name!r} is neither a data set ({', '.join(READERS)}), nor a simulation "
-        f"({', '.join(SYSTEMS)}), nor a path that ends in {', '.join(KNOWN)}, nor a 10x folder"
+        f"({', '.join(SYSTEMS)}), nor the path of a file or folder{meant}"
     )
 
 

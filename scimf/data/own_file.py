@@ -1,6 +1,6 @@
 """Your own file: everything is checked, and put into words, before anything is computed."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,9 +11,11 @@ import pandas as pd
 from scimf.core.files import sha256_of
 from scimf.data.blocks import DataFile
 from scimf.data.formats import read_cells
+from scimf.data.own_columns import record_of, set_aside, set_coordinates_aside
 from scimf.data.tables import TableChoices
-from scimf.data.times import column_of, read_times
+from scimf.data.times import cells_with_a_time, column_of, read_times
 from scimf.data.values import choose_values
+from scimf.data.writable import make_writable
 
 OPTIMISTIC = (
     "Ready-made PCs: if they were fitted on all times, "
@@ -31,7 +33,14 @@ class OwnFile:
     population: str | None = None  #: likewise
     batch: str | None = None  #: likewise
     cells: Path | None = None  #: a table of cells to be joined to ``obs``
+    layer: str | None = None  #: "X", "raw", or a key of ``layers`` or ``obsm``
+    genes: str | Sequence[str] | None = None  #: see ``TableChoices``
+    labels: str | Sequence[str] | None = None  #: likewise
+    sep: str | None = None  #: likewise
+    bins: str | float | None = None  #: of a continuous time: a width in its unit, or "4 equal"
+    drop: str | Iterable | None = None  #: labels that are no time: a list, or with commas between
     form: str | None = None  #: one of :data:`scimf.data.values.FORMS`; by default it is recognised
+    given: ad.AnnData | None = None  #: cells in memory; ``path`` is then only what they are called
 
     def load(self) -> ad.AnnData:
         """Read and check it, and note in words what it was taken for.
@@ -46,27 +55,35 @@ class OwnFile:
             "population": self.population,
             "batch": self.batch,
         }
-        named = [key for key in (self.time, *columns.values()) if key is not None]
-        choices = TableChoices(tuple(named))
-        adata, notes = read_cells(self.path, choices=choices, cells=self.cells)
-        before = adata.uns.get("scimf", {})  # what a file that scimf wrote says of itself
-        before = dict(before) if isinstance(before, Mapping) else {}
+        keys = tuple(key for key in columns.values() if key is not None)
+        choices = TableChoices(self.time, keys, self.genes, self.labels, self.sep)
+        adata, notes = read_cells(self.path, choices=choices, cells=self.cells, given=self.given)
+        before = record_of(adata, notes)
         _require_cells(adata, self.path)
-        times, unit = read_times(adata.obs, self.time, self.path, notes)
+        if self.drop is not None:
+            kept = cells_with_a_time(adata.obs, self.time, self.path, self.drop, notes)
+            adata = adata[kept].copy()
+        times, unit = read_times(adata.obs, self.time, self.path, notes, self.bins)
         labels = {}
         for kind, key in columns.items():
             labels[kind] = _read_labels(adata.obs, key, kind, self.path, notes)
-        adata, form, detected = choose_values(adata, self.path, self.form, before.get("form"))
-        if form == "pcs" and not before:
-            notes.append(OPTIMISTIC)
+        decided = {"layer": self.layer, "form": self.form, "recorded": before.get("form")}
+        adata, form, detected = choose_values(adata, self.path, notes, **decided)
+        if not before:
+            notes += set_coordinates_aside(adata)
+            if form == "pcs":
+                notes.append(OPTIMISTIC)
         if unit is None:
             unit = str(before.get("time_unit", "a.u.")) if self.time == "time" else "a.u."
-        adata.obs["time"] = times
+        labels["time"] = pd.Series(times, index=adata.obs_names)
+        notes += set_aside(adata, {"time": self.time, **columns}, labels, recorded=bool(before))
         for kind, values in labels.items():
             if values is not None:
                 adata.obs[kind] = values
+        adata.uns["scimf"] = before
+        make_writable(adata, notes)
         about = {"form": form, "time_unit": unit, "detected": detected}
-        adata.uns["scimf"] = {**self._provenance(before, notes), **about}
+        adata.uns["scimf"] = {**self._provenance(adata.uns["scimf"], notes), **about}
         return adata
 
     def _provenance(self, before: dict, notes: list[str]) -> dict:
@@ -74,7 +91,7 @@ class OwnFile:
         digests = [sha256_of(file) if file.is_file() else "" for file in files]
         warnings = [*map(str, np.atleast_1d(before.get("warnings", []))), *notes]
         return {
-            "title": f"Your own file {self.path.name}",
+            "title": f"Your own {'file ' if self.given is None else ''}{self.path.name}",
             "licence": "your own",
             "citation": "your own",
             **before,

@@ -3,6 +3,7 @@
 import sys
 import tomllib
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from scimf.core import paths
 from scimf.core.files import sha256_of
@@ -96,11 +97,11 @@ def _download(name: str, row: dict, target: Path) -> None:
     try:
         pooch.retrieve(row["url"], row["sha256"], **place, downloader=stream)
     except OSError as error:  # of requests, too; or a folder that cannot be written
-        reason = f"{type(error).__name__}: {error}"
+        host = urlsplit(row["url"]).hostname
         raise DataUnavailable(
-            f"{name}: {row['file']} is not in {paths.DATA} and cannot be had ({reason}).\n"
-            f"Get it from {row['url']}\nand save it as {target},\n"
-            f"or let the environment variable SCIMF_DATA name a folder that holds {row['file']}."
+            f"{name}: {row['file']} is not in the data folder and {host} cannot be reached "
+            f"({type(error).__name__}); save it there, or name another folder with SCIMF_DATA.\n"
+            f"It is at {row['url']}\nSave it as {target}"
         ) from None  # the download's own story is a hundred lines long
     except ValueError as error:  # another sha256
         raise ValueError(

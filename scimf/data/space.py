@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
+from scimf.data.evidence import recorded_form
 from scimf.data.split import Split
 
 #: Counts per cell after normalisation; a constant, so that no cell's value depends on another cell.
@@ -45,12 +46,13 @@ class Space:
     def encode(self, adata: ad.AnnData) -> np.ndarray:
         """Return coordinates (cells, d), float32, of any cells measured in the same genes.
 
-        The genes may come in any order.
+        The genes may come in any order. Values are of the form of the data, unless
+        ``uns["scimf"]["form"]`` says "lognorm" where the data are counts.
 
         Raises
         ------
         ValueError
-            If genes are missing or X is not finite.
+            If genes are missing, if X is not finite, or of another form.
         """
         x = self._chosen(adata)
         if not len(self.components):
@@ -77,14 +79,17 @@ class Space:
 
     def _chosen(self, adata: ad.AnnData):
         """Return the columns ``names`` (cells, genes), log-normalised; sparse stays sparse."""
-        missing = sorted(set(self.inputs) - set(adata.var_names))
+        form = recorded_form(adata) or self.form
+        if form == "counts" and self.form == "lognorm":
+            raise ValueError("X: counts, expected log-normalised values like those of the data")
+        inputs = pd.Index(self.names if form == "lognorm" else self.inputs)
+        missing = sorted(set(inputs) - set(adata.var_names))
         if missing:
-            found = f"{len(missing)} of {len(self.inputs)} are missing, such as {missing[:3]}"
+            found = f"{len(missing)} of {len(inputs)} are missing, such as {missing[:3]}"
             raise ValueError(f"var_names: {found}")
-        inputs = pd.Index(self.inputs)
         x = adata.X if adata.var_names.equals(inputs) else adata[:, inputs].X
         _require_finite(x)
-        if self.form == "counts":
+        if self.form == "counts" and form != "lognorm":
             x = _log_normalised(x)
         return x[:, inputs.get_indexer(self.names)]
 

@@ -7,6 +7,8 @@ import anndata as ad
 import numpy as np
 
 from scimf.core.identity import by_name
+from scimf.data.time_labels import find_time
+from scimf.data.times import NEAR
 
 #: Held-out times of the scIMF paper's named splits, by data set, in the data's own unit; its code
 #: names them by index. Drosophila stands in the code's history only, not in the paper.
@@ -102,18 +104,21 @@ class Split:
 
 
 def hold_out(
-    adata: ad.AnnData, *, times: Iterable[float] | str = (), populations: Iterable[str] = ()
+    adata: ad.AnnData,
+    *,
+    times: Iterable[float | str] | float | str = (),
+    populations: Iterable[str] = (),
 ) -> Split:
     """Hold out whole times, whole populations, or both.
 
     Parameters
     ----------
     times
-        In the data's own unit; or the name of one of the scIMF paper's splits, such as
-        "three_interpolation" (:data:`SPLITS` has them). As there, :func:`scimf.fit_space` then
-        chooses its (by default 2000) genes, scaler and PCs on training times only. Unlike there,
-        genes are chosen by scanpy's default flavour in every data set, and counts are normalised to
-        the sum of all genes, not of the chosen ones.
+        In the data's own unit, as numbers or texts such as "E9" or "48 h"; or the name of one of
+        the scIMF paper's splits, such as "three_interpolation" (:data:`SPLITS` has them). As there,
+        :func:`scimf.fit_space` then chooses its (by default 2000) genes, scaler and PCs on training
+        times only. Unlike there, genes are chosen by scanpy's default flavour in every data set,
+        and counts are normalised to the sum of all genes, not of the chosen ones.
     populations
         Names in ``obs["population"]``.
 
@@ -124,10 +129,12 @@ def hold_out(
         population (a simulation starts there), or if fewer than two training times are left.
     """
     if isinstance(times, str):
-        times = _published_times(adata, times)
+        times = _named_times(adata, times)
+    elif np.isscalar(times):
+        times = [times]
     time = _time(adata)
     population = _population(adata)
-    held_times = _held_times(time, times)
+    held_times = _held_times(adata, times)
     held_populations = _held_populations(adata, populations)
     for name in np.unique(population).tolist():
         first = float(time[population == name].min())
@@ -144,27 +151,35 @@ def hold_out(
     return Split(tuple(held_times), tuple(held_populations), tuple(all_times), tuple(train_times))
 
 
-def _published_times(adata: ad.AnnData, name: str) -> tuple[float, ...]:
+def _named_times(adata: ad.AnnData, name: str) -> tuple[float | str, ...]:
     data = str(adata.uns.get("scimf", {}).get("name"))
+    splits = SPLITS.get(data, {})
+    if name in splits:
+        return splits[name]
+    if any(letter.isdecimal() for letter in name):
+        return (name,)  # a time, such as "day 2"
     if data not in SPLITS:
         expected = f"a set with named splits: {', '.join(SPLITS)}"
         raise ValueError(f"uns['scimf']['name'] is {data!r}, expected {expected}")
-    if name not in SPLITS[data]:
-        raise ValueError(f"{data}: no split {name!r}, expected one of {list(SPLITS[data])}")
-    return SPLITS[data][name]
+    raise ValueError(f"{data}: no split {name!r}, expected one of {list(splits)}")
 
 
-def _held_times(time: np.ndarray, wanted: Iterable[float] | float) -> list[float]:
+def _held_times(adata: ad.AnnData, wanted: Iterable[float | str]) -> list[float]:
     """Find the wanted times among those of the cells; sorted."""
-    known = np.unique(time)
-    values = [wanted] if np.isscalar(wanted) else list(wanted)
-    found = set()
-    for value in np.asarray(values, dtype=np.float64):
-        match = known[np.isclose(known, value, rtol=1e-6, atol=1e-9)]
+    known = np.unique(_time(adata))
+    unit = adata.uns.get("scimf", {}).get("time_unit")
+    held = set()
+    for value in wanted:
+        number = find_time(str(value), known, unit)
+        match = known[np.isclose(known, np.nan if number is None else number, rtol=NEAR, atol=1e-9)]
+        if number in match and (match == np.rint(match)).all():
+            match = np.array([number])  # whole numbers are never noise, however large
         if not len(match):
-            raise ValueError(f"times: {value:g} is not in obs['time'], which has {known.tolist()}")
-        found.add(float(match[0]))
-    return sorted(found)
+            shown = repr(value) if isinstance(value, str) else f"{value}"
+            there = f"obs['time'], which has {known.tolist()}"
+            raise ValueError(f"times: {shown} is not in {there} ({unit or 'a.u.'})")
+        held.update(match.tolist())  # all: one time may be stored in several precisions
+    return sorted(held)
 
 
 def _held_populations(adata: ad.AnnData, wanted: Iterable[str] | str) -> list[str]:

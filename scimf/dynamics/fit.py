@@ -243,7 +243,9 @@ def fit(
     checkpoint = None if cache is None else _checkpoint(Path(cache), data, config, seed)
     sde, history = _train(data, config, seed, resolve_device(device), checkpoint, progress)
     starts = Snapshots.to_start_from(adata, split)
-    return FittedSDE(sde, config, data.standardiser, data.time_scale, starts, space, seed, history)
+    unit = str(adata.uns.get("scimf", {}).get("time_unit", "a.u."))
+    scales = data.standardiser, data.time_scale
+    return FittedSDE(sde, config, *scales, starts, space, seed, history, unit)
 
 
 def _refuse_other_split(space: "Space | None", split: "Split") -> None:

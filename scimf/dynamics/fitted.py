@@ -59,6 +59,8 @@ class FittedSDE:
         The way back to genes, where there is one.
     seed, history
         Of the training; the terms of the loss at every step.
+    time_unit
+        Of the data.
     """
 
     sde: InteractingSDE
@@ -69,6 +71,7 @@ class FittedSDE:
     space: "Space | None"
     seed: int
     history: dict[str, list[float]] = field(repr=False)
+    time_unit: str = "a.u."
 
     @property
     def device(self) -> torch.device:
@@ -117,7 +120,7 @@ class FittedSDE:
         names = known if populations is None else [str(p) for p in populations]
         if unknown := sorted(set(names) - set(known)):
             raise ValueError(f"populations: unknown {unknown}, known {known}")
-        times = list(times)
+        times = self._real_times(times)
         generator = torch.Generator(self.device).manual_seed(seed)
         rng = np.random.default_rng(seed)
         blocks: list[np.ndarray] = []
@@ -128,7 +131,7 @@ class FittedSDE:
                 if not before:
                     first = self.starts.times(p)[0]
                     reason = f"population {p!r} has no earlier snapshot (first: {first})"
-                    raise ValueError(f"time {time}: {reason}")
+                    raise ValueError(f"time {time:g}: {reason}")
                 origin = before[-1] if start == "previous" else before[0]
                 size = min(len(self.starts.cells[p, origin]), max_context)
                 wanted = size if n is None else n
@@ -138,6 +141,17 @@ class FittedSDE:
                 for i in np.concatenate(chosen)[:wanted]:
                     labels.append((float(time), p, origin, self.starts.names[p, origin][i]))
         return self.package(np.concatenate(blocks), labels)
+
+    def _real_times(self, times: Iterable[float] | float) -> list[float]:
+        given = [times] if np.isscalar(times) else list(times)
+        try:
+            numbers = [float(time) for time in given]
+        except (TypeError, ValueError):
+            numbers = [np.nan]
+        if not np.isfinite(numbers).all():
+            seen = sorted({time for _, time in self.starts.cells})
+            raise ValueError(f"times: expected numbers, got {given}; those seen are {seen}")
+        return numbers
 
     def _simulate(
         self,
@@ -170,15 +184,18 @@ class FittedSDE:
         obs.index = [f"simulated{i}" for i in range(len(obs))]
         obs["population"] = obs["population"].astype("category")
         if self.space is None:
+            form = "state"
             x = cells
             names = [f"x{k + 1}" for k in range(cells.shape[1])]
         else:
+            form = "lognorm" if len(self.space.components) else self.space.form
             x = self.space.decode(cells)
             names = list(self.space.names)
         adata = ad.AnnData(np.asarray(x, np.float32), obs=obs, var=pd.DataFrame(index=names))
         adata.obsm[KEY] = cells.astype(np.float32)
         config = json.dumps(self.config.to_dict())
-        adata.uns["scimf"] = {"name": "simulated", "config": config, "seed": self.seed}
+        record = {"name": "simulated", "config": config, "seed": self.seed}
+        adata.uns["scimf"] = {**record, "form": form, "time_unit": self.time_unit}
         return adata
 
     @torch.no_grad()
@@ -241,6 +258,7 @@ class FittedSDE:
             "space": None if self.space is None else self.space.to_dict(),
             "seed": self.seed,
             "history": self.history,
+            "time_unit": self.time_unit,
         }
 
     @classmethod
@@ -264,6 +282,7 @@ class FittedSDE:
             space,
             values["seed"],
             values["history"],
+            values.get("time_unit", "a.u."),  # older files do not have it
         )
 
 

@@ -127,17 +127,27 @@ def _density(adata: "AnnData", population: str, mine: np.ndarray) -> float:
 
 
 def populations(adata: "AnnData") -> np.ndarray:
-    """Return the population of each cell as str; all the same where the data name none."""
-    if "population" in adata.obs:
-        return adata.obs["population"].astype(str).to_numpy()
-    return np.full(adata.n_obs, ONE_POPULATION)
+    """Return the population of each cell as str; all the same where the data name none.
+
+    A ValueError where some cells have one and others do not: populations must not be mixed.
+    """
+    if "population" not in adata.obs:
+        return np.full(adata.n_obs, ONE_POPULATION)
+    if missing := int(adata.obs["population"].isna().sum()):
+        expected = "expected a label for each"
+        raise ValueError(f'adata.obs["population"] is missing for {missing} cells, {expected}')
+    return adata.obs["population"].astype(str).to_numpy()
 
 
 def cell_types(adata: "AnnData") -> np.ndarray:  # (cells,) of str
-    """Return the type of each cell; a KeyError where the data name none."""
+    """Return the type of each cell, "unknown" where it is missing.
+
+    A KeyError where the data name none.
+    """
     if "cell_type" not in adata.obs:
         raise KeyError(f'adata.obs["cell_type"] is missing; found {list(adata.obs.columns)}')
-    return adata.obs["cell_type"].astype(str).to_numpy()
+    types = adata.obs["cell_type"].astype(object)
+    return types.where(types.notna(), "unknown").astype(str).to_numpy()
 
 
 @dataclass(frozen=True)

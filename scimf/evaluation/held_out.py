@@ -21,7 +21,7 @@ from scipy.spatial.distance import pdist
 
 from scimf.core.config import Config
 from scimf.core.parallel import side_by_side
-from scimf.dynamics.snapshots import Snapshots
+from scimf.dynamics.snapshots import Snapshots, cell_types
 from scimf.evaluation import distances
 from scimf.evaluation.baselines import BASELINES, Cloud, resample
 from scimf.evaluation.predictions import Clouds, Key, Name, predicted_clouds
@@ -88,8 +88,9 @@ def evaluate(
     adata, split
         The data with ``obsm["X_scimf"]``, and what was held out: baselines may use all the rest.
     space
-        Encodes samples that have genes but no ``obsm["X_scimf"]`` (as for training cells: counts
-        or log-normalised, like the data), and adds metrics in gene space where it knows genes.
+        Encodes samples that have genes but no ``obsm["X_scimf"]`` (counts, or log-normalised: their
+        values or ``uns["scimf"]["form"]`` tell), and adds metrics in gene space where it knows
+        genes.
     scoring
         How many cells are compared how often, and by which metrics.
     baselines
@@ -146,7 +147,7 @@ def _types(adata: "AnnData", truth: Snapshots) -> dict[Key, np.ndarray]:
     """Types of the cells of each held-out snapshot; empty where there are not several types."""
     if "cell_type" not in adata.obs or adata.obs["cell_type"].nunique() < 2:
         return {}
-    type_of = dict(zip(adata.obs_names, adata.obs["cell_type"].astype(str), strict=True))
+    type_of = dict(zip(adata.obs_names, cell_types(adata), strict=True))
     types = {}
     for key, names in truth.names.items():
         types[key] = np.array([type_of[name] for name in names])

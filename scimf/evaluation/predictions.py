@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy import sparse
 
+from scimf.data.evidence import MAX_LOGNORM, Values, recorded_form
 from scimf.dynamics.snapshots import KEY, Snapshots, populations
 
 if TYPE_CHECKING:
@@ -43,6 +45,8 @@ def predicted_clouds(
             x = given
         else:
             rows = _rows_by_snapshot(where, given, adata, truth)
+            if space is not None and len(space.components):
+                given = _with_form(where, given, space)
             x = _coordinates(where, given, space)
         _refuse_bad_values(where, x, adata.obsm[KEY].shape[1])
         cells[name] = {key: x[mine] for key, mine in rows.items()}
@@ -118,8 +122,39 @@ def _expression(cells: "AnnData | np.ndarray", x: np.ndarray, space: "Space") ->
     """Expression that samples bring along, decoded from coordinates where they bring none."""
     if isinstance(cells, np.ndarray):
         return space.decode(x)
-    if KEY not in cells.obsm:
-        return space.expression(cells)
-    if set(space.names) <= set(cells.var_names):
-        return np.asarray(cells[:, list(space.names)].X, dtype=np.float32)
-    return space.decode(x)
+    needed = space.names if recorded_form(cells) == "lognorm" else space.inputs
+    if KEY in cells.obsm and not set(needed) <= set(cells.var_names):
+        return space.decode(x)
+    return space.expression(cells)
+
+
+def _with_form(where: str, cells: "AnnData", space: "Space") -> "AnnData":
+    """Return samples that say what their values are; who does not is looked at.
+
+    Beside coordinates, fractions are expression as :meth:`Space.decode` gives it. Logarithms of
+    cells that all have one sum are taken back, so that this sum does not matter.
+    """
+    no_genes = not set(space.names) & set(cells.var_names)
+    if recorded_form(cells) in ("counts", "lognorm") or no_genes:
+        return cells
+    values = Values.of(where, cells.X, cells.obs_names, cells.var)
+    if values.not_finite or not values.numbers.any():
+        return cells  # looked at later
+    told = cells.copy()
+    told.uns["scimf"] = {"form": "lognorm"}
+    if values.beside_whole or values.high > MAX_LOGNORM:
+        told.uns["scimf"] = {"form": "counts"}
+    elif KEY not in cells.obsm and space.form == "counts" and values.low >= 0:
+        if not values.logged.startswith("log1p"):
+            raise ValueError(
+                f"{where}: X holds fractions up to {values.high:.3g}, counts or log-normalised? "
+                "Say it with samples.uns['scimf'] = {'form': 'counts'} or {'form': 'lognorm'}"
+            )
+        if set(space.inputs) <= set(cells.var_names):
+            told = told[:, list(space.inputs)].copy()
+            counts = told.X.expm1() if sparse.issparse(told.X) else np.expm1(told.X)
+            total = np.asarray(counts.sum(axis=1))
+            if total.std() < 1e-3 * total.mean():
+                told.X = counts
+                told.uns["scimf"] = {"form": "counts"}
+    return told

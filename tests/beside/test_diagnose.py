@@ -1,12 +1,17 @@
+import shutil
+from collections import namedtuple
+
 import anndata as ad
 import numpy as np
 import pandas as pd
 import pytest
+from beside import diagnose
 from beside.diagnose import examine
 from scipy import sparse
 
 from scimf import hold_out
 from scimf.data import load
+from scimf.evaluation.held_out import evaluate
 
 
 def stranger(cells, *, depth=None, **obs):
@@ -87,3 +92,90 @@ def test_no_types_no_doubt_about_interaction_with_many_populations():
     found = doubts(adata)
     assert "interaction" not in found.index
     assert "No cell types" in found["types"]
+
+
+# ----------------------------------------------------------- what would stop the work at its end
+
+
+def refusal(adata, times, **options):
+    adata.uns["scimf"]["files"] = ["my.h5ad"]
+    with pytest.raises(ValueError, match=r"^my\.h5ad: ") as refused:
+        examine(adata, hold_out(adata, times=times), **options)
+    return str(refused.value)
+
+
+@pytest.mark.parametrize("n", [3, 4])
+def test_a_held_out_time_is_refused_exactly_if_it_cannot_be_scored(n):
+    adata = stranger([50, n, 50, 60])
+    adata.obsm["X_scimf"] = adata.X.toarray()
+    split = hold_out(adata, times=[1.0])
+    if n >= diagnose.LEAST_HELD:
+        examine(adata, split)
+        evaluate(adata.obsm["X_scimf"][50 : 50 + n], adata, split)
+        return
+    with pytest.raises(ValueError, match="3 held-out cells"):
+        evaluate(adata.obsm["X_scimf"][50 : 50 + n], adata, split)
+    assert "3 cells at held-out time 1" in refusal(adata, [1.0])
+    assert "hold out another time, of 2, 3" in refusal(adata, [1.0])
+
+
+def test_cells_of_each_population_are_counted():
+    adata = stranger([50, 52, 50])
+    adata.obs["population"] = "a"
+    adata.obs.loc[adata.obs_names[[0, 1, 50, 51, 102, 103]], "population"] = "b"
+    said = refusal(adata, [1.0])
+    assert "2 cells at held-out time 1 of population 'b'" in said
+    assert said.endswith("; take more cells")
+
+
+def test_the_output_is_tried_and_what_is_there_stays(tmp_path):
+    adata = stranger(**HEALTHY)
+    output = tmp_path / "new" / "done.h5ad"
+    table = examine(adata, hold_out(adata, times=[1.0]), output=output).set_index("what")["says"]
+    assert table["results"].startswith("done.h5ad, ")
+    assert not list(output.parent.iterdir())
+    output.write_text("of yesterday")
+    table = examine(adata, hold_out(adata, times=[1.0]), output=output).set_index("what")["says"]
+    assert table["earlier results"] == "done.h5ad is there and will be replaced."
+    assert [path.read_text() for path in output.parent.iterdir()] == ["of yesterday"]
+
+
+def test_what_cannot_be_written_is_refused_by_name(tmp_path):
+    adata = stranger(**HEALTHY)
+    adata.obs["odd"] = [{}] * adata.n_obs
+    said = refusal(adata, [1.0], output=tmp_path / "done.h5ad")
+    assert "what was read cannot be written to done.h5ad" in said
+    assert "key 'odd'" in said
+    assert "\n" not in said
+    (tmp_path / "file").touch()
+    said = refusal(stranger(**HEALTHY), [1.0], output=tmp_path / "file" / "done.h5ad")
+    assert "make room on the disk, or choose another one" in said
+
+
+@pytest.mark.parametrize(("free", "what"), [(0.5, None), (1.5, "memory"), (2.5, "nothing")])
+def test_memory_is_refused_or_doubted(free, what, monkeypatch):
+    adata = stranger(**HEALTHY)
+    needed = 8 * 400 * 30  # training cells, genes
+    monkeypatch.setattr(diagnose, "_free_memory", lambda: free * needed)
+    if what is None:
+        assert "need about 0 MiB of memory" in refusal(adata, [1.0])
+    else:
+        assert ("memory" in doubts(adata).index) == (what == "memory")
+
+
+@pytest.mark.parametrize(("free", "doubted"), [(0.5, None), (1.5, True), (2.5, False)])
+def test_room_on_the_disk_is_refused_or_doubted(free, doubted, tmp_path, monkeypatch):
+    adata = stranger(**HEALTHY)
+    output = tmp_path / "done.h5ad"
+    usage = namedtuple("usage", "free")(free * diagnose.BESIDE_CELLS)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+    if doubted is None:
+        assert "make room first" in refusal(adata, [1.0], output=output)
+    else:
+        table = examine(adata, hold_out(adata, times=[1.0]), output=output)
+        assert ("disk" in set(table["what"])) == doubted
+
+
+def test_the_system_tells_how_much_memory_is_free():
+    free = diagnose._free_memory()
+    assert free is None or free > diagnose.MEBIBYTE

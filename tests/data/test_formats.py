@@ -1,6 +1,8 @@
 """Every format gives the same cells, and every file that is not what it should be is named."""
 
 import gzip
+import subprocess
+import sys
 
 import anndata as ad
 import h5py
@@ -10,6 +12,7 @@ import pytest
 from scipy import io, sparse
 
 from scimf.data import load
+from scimf.data.blocks import DataFile
 from scimf.data.formats import read_cells
 
 COUNTS = np.random.default_rng(0).poisson(1.0, (12, 5)).astype(np.float32)
@@ -143,13 +146,13 @@ def test_wrong_loom_files_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        ("", "cannot be read.*No columns"),
+        ("", r"is empty \(0 bytes\)"),
         ("name\na\nb\n", "1 columns, expected a table with one row per cell"),
         ("g1,g2\n", "0 rows"),
         ("g1,g1,time\n1,2,3\n", r"duplicate columns, such as \['g1'\]"),
         ("name,time\na,1\nb,2\n", "no column of numbers"),
-        ("g1,g2\n1,2\n1,2,3,4,5\n", "cannot be read"),
-        ("g1,g2\n\xff\xfe\n", "cannot be read"),
+        ("g1,g2\n1,2\n1,2,3,4,5\n", "line 3 has 5 fields where those above have 2"),
+        ("g1,g2\n\xff\xfe\n", "no separator cuts the header and the rows.*SEP="),
     ],
 )
 def test_bad_tables(content, says, tmp_path):
@@ -191,8 +194,10 @@ def test_cells_that_are_missing_in_their_table(tmp_path, cells):
     with pytest.raises(ValueError, match=says):
         read_cells(path, cells=tmp_path / "few.csv")
     pd.read_csv(path, index_col=0).T.to_csv(tmp_path / "t.csv")
-    with pytest.raises(ValueError, match=r"transpose t\.csv"):
-        read_cells(tmp_path / "t.csv", cells=cells)
+    turned, notes = read_cells(tmp_path / "t.csv", cells=cells)
+    assert list(turned.obs_names) == NAMES
+    assert np.array_equal(turned.X, COUNTS)
+    assert "Turned t.csv: its columns are the cells of cells.csv." in notes
 
 
 def test_a_table_of_cells_that_is_none(tmp_path, cells):
@@ -207,9 +212,161 @@ def test_a_table_of_cells_that_is_none(tmp_path, cells):
         read_cells(path, cells=tmp_path)
 
 
-def test_what_is_no_file_of_cells(tmp_path):
-    (tmp_path / "x.rds").touch()
-    with pytest.raises(ValueError, match="expected a file that ends in"):
-        read_cells(tmp_path / "x.rds")
-    with pytest.raises(ValueError, match="no such file"):
-        read_cells(tmp_path / "x.csv")
+WRONG = {
+    "x.rds": "zellkonverter",
+    "x.RData": "objects of R",
+    "x.xlsx": "spreadsheet.*csv",
+    "x.parquet": "read_parquet",
+    "x.feather": "read_feather",
+    "x.npz": "without names",
+    "x.npy": "without names",
+    "x.pkl": "may run any program",
+    "x.tar.gz": "unpack it",
+    "x.zarr.zip": "unpack it",
+    "x_R1.fastq.gz": "reads, not counts",
+    "x.bam": "reads, not counts",
+    "x.cloupe": "Loupe browser",
+    "x.pdf": "expected a file that ends in",
+    "x": "expected a file that ends in",
+    "x.mtx": "no file of genes beside it",
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_file_that_is_not_read_says_what_to_do(name, tmp_path):
+    path = tmp_path / name
+    path.write_bytes(b"something")
+    with pytest.raises(ValueError, match=WRONG[name]) as caught:
+        load.load(path, time_key="day")
+    assert str(caught.value).startswith(str(path))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["x.h5ad", "x.rds", "x.csv", "some/folder"])
+def test_a_path_that_does_not_exist(name):
+    with pytest.raises(ValueError, match=f"{name}: no such file$"):
+        load.load(name, time_key="day")
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"\x1f\x8b packed", "gunzip"),
+        (b"PK\x03\x04 packed", "unzip"),
+        (b"<!DOCTYPE html>", "a web page"),
+        (b"version https://git-lfs.github.com/spec/v1", "git lfs pull"),
+        (b"", r"is empty \(0 bytes\)"),
+        (b"anything else", "not an HDF5 file"),
+    ],
+)
+@pytest.mark.parametrize("name", ["x.h5ad", "x.h5", "x.loom"])
+def test_what_only_looks_like_hdf5(name, content, says, tmp_path):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=says):
+        read_cells(tmp_path / name)
+
+
+def test_a_file_that_another_program_writes(tmp_path):
+    path = write_10x_h5(tmp_path / "a.h5")
+    hold = f"import h5py; f = h5py.File({str(path)!r}, 'a'); print('open', flush=True); input()"
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", hold], **pipes) as other:
+        try:
+            other.stdout.readline()
+            with pytest.raises(ValueError, match="open in another program") as caught:
+                read_cells(path)
+        finally:
+            other.communicate(b"\n")
+    assert "damaged" not in str(caught.value)
+    assert read_cells(path)[0].n_obs == 12
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (PermissionError(13, "Permission denied"), "not permitted"),
+        (IsADirectoryError(21, "Is a directory"), "it is a folder"),
+        (EOFError("Compressed file ended before the end-of-stream marker"), "cut short"),
+        (KeyError("x"), "probably cut short, damaged or another file"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_said(error, says, tmp_path):
+    with pytest.raises(ValueError, match=says), DataFile(tmp_path / "a.csv").reading():
+        raise error
+
+
+# ---------------------------------------------------------------------------- cells in memory
+
+
+def in_memory():
+    obs = pd.DataFrame({"day": DAYS, "kind": TYPES}, index=NAMES)
+    adata = ad.AnnData(sparse.csr_matrix(COUNTS), obs, pd.DataFrame(index=GENES))
+    adata.uns["tuple"] = (1, 2)
+    return adata
+
+
+def test_cells_in_memory_are_copied(cells):
+    given = in_memory()
+    given.raw = given.copy()
+    given.raw.var["_index"] = GENES
+    before = given.copy()
+    adata = load.load(given, time_key="day", type_key="kind")
+    assert_same_cells(adata)
+    assert adata.uns["scimf"]["files"].tolist() == ["AnnData in memory"]
+    adata.X.data[:] = 0
+    assert (given.X != before.X).nnz == 0
+    pd.testing.assert_frame_equal(given.obs, before.obs)
+    pd.testing.assert_frame_equal(given.raw.var, before.raw.var)
+    assert list(adata.raw.var) == []
+    assert dict(given.uns) == {"tuple": (1, 2)}
+    given.obs = given.obs[[]]
+    assert_same_cells(load.load(given, time_key="day", type_key="kind", cells=cells))
+
+
+def test_a_view_and_a_backed_file(tmp_path):
+    given = in_memory()
+    assert load.load(given[given.obs["day"] > 0], time_key="day").n_obs == 8
+    del given.uns["tuple"]
+    given.write_h5ad(tmp_path / "a.h5ad")
+    backed = ad.read_h5ad(tmp_path / "a.h5ad", backed="r")
+    assert_same_cells(load.load(backed, time_key="day", type_key="kind"))
+    assert backed.isbacked
+    assert np.array_equal(backed.X[:].toarray(), COUNTS)  # and still open
+    backed.file.close()
+
+
+class Modalities:
+    mod = {}
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (Modalities(), r"such as mdata\['rna'\].*got Modalities"),
+        (pd.DataFrame(), "got DataFrame"),
+        (None, "got NoneType"),
+    ],
+)
+def test_what_is_no_anndata(given, says):
+    with pytest.raises(ValueError, match=says):
+        load.load(given)
+
+
+@pytest.mark.parametrize(
+    ("option", "says"),
+    [
+        ("time_keys", "did you mean time_key=?"),
+        ("celltype", "unknown option 'celltype'"),
+        ("n_pcs", "unknown option 'n_pcs'"),
+        ("given", "unknown option 'given'"),
+    ],
+)
+def test_an_option_that_is_none(option, says):
+    for source in ("x.h5ad", in_memory()):
+        with pytest.raises(ValueError, match=says):
+            load.load(source, **{option: 1})
+
+
+def test_a_wrong_key_of_cells_in_memory():
+    with pytest.raises(ValueError, match=r"^AnnData in memory: obs\['time'\] is missing"):
+        load.load(in_memory())

@@ -102,6 +102,11 @@ def test_server_down_says_what_to_do_quickly(toy, server):
     assert time.perf_counter() - start < 5
     for part in ("toy", "toy/a.npy", "http://127.0.0.1", str(toy), "SCIMF_DATA"):
         assert part in str(caught.value)
+    # What a notebook shows of it: one line, without the download's story or a machine's path.
+    line = str(caught.value).splitlines()[0]
+    assert len(line) < 160
+    assert "127.0.0.1 cannot be reached (ConnectionError)" in line
+    assert str(toy) not in line
 
 
 def test_damaged_cache_is_named_and_kept(toy, server):

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from scimf import load_model
 from scimf.core.optimise import CHECKPOINT_EVERY
 from scimf.data.space import fit_space
 from scimf.data.split import hold_out
@@ -153,6 +154,19 @@ def test_samples_have_time_population_origin_and_coordinates(tiny):
         model.sample([0.0])
     with pytest.raises(ValueError, match="unknown"):
         model.sample([2.0], populations=["nobody"])
+    with pytest.raises(ValueError, match=r"'E9'.*cells were seen at \[0\.0, 1\.0"):
+        model.sample(["E9"])
+    assert np.array_equal(cells.X, model.sample(["2", "2.5"], n=30, seed=1).X)
+
+
+def test_samples_say_what_they_are(tiny, tmp_path):
+    adata, split, space = tiny
+    model = fit(adata, split, space, config=QUICK, progress=False)
+    model.save(tmp_path / "model.pt")
+    for one in (model, load_model(tmp_path / "model.pt")):
+        about = one.sample([2.0], n=5).uns["scimf"]
+        assert about["form"] == space.form == "state"
+        assert about["time_unit"] == adata.uns["scimf"]["time_unit"]
 
 
 def test_drift_is_own_plus_heard_per_real_time(tiny):

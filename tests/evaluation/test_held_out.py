@@ -229,6 +229,54 @@ def test_samples_with_genes_are_encoded_and_scored_in_gene_space(counted):
     assert value["floor", "gene_sinkhorn"] < value["model", "gene_sinkhorn"]
 
 
+PREDICTED = {  # how a prediction of counts is handed over, and whether it says what it is
+    "counts": (lambda x: x, None),
+    "log1p to 10,000": (lambda x: np.log1p(x / x.sum(1, keepdims=True) * 1e4), None),
+    "log1p to another sum": (lambda x: np.log1p(x / x.sum(1, keepdims=True) * 77), None),
+    "log1p, as it says": (lambda x: np.log1p(x / x.sum(1, keepdims=True) * 1e4), "lognorm"),
+    "mean counts, as it says": (lambda x: x * 1.5, "counts"),
+}
+
+
+@pytest.mark.parametrize(("change", "form"), PREDICTED.values(), ids=PREDICTED)
+def test_predictions_are_normalised_once(counted, change, form):
+    adata, split, space = counted
+    theirs = of_other_tool(adata)
+    expected = evaluate(theirs, adata, split, space, scoring=FEW)
+    theirs.X = change(theirs.X)
+    if form is not None:
+        theirs.uns["scimf"] = {"form": form}
+    table = evaluate(theirs, adata, split, space, scoring=FEW)
+    np.testing.assert_allclose(table["value"], expected["value"], atol=1e-4)
+
+
+def test_predictions_that_may_be_counts_or_logarithms_are_asked_about(counted):
+    adata, split, space = counted
+    theirs = of_other_tool(adata)
+    theirs.X = np.log1p(theirs.X * np.random.default_rng(0).uniform(0.5, 1, theirs.shape))
+    with pytest.raises(ValueError, match=r"samples 'model': X holds fractions up to .*'form'"):
+        evaluate(theirs, adata, split, space)
+
+
+def test_counts_are_no_prediction_of_log_normalised_values(counted):
+    counts, split, _ = counted
+    theirs = of_other_tool(counts)
+    adata = counts.copy()
+    adata.X = np.log1p(adata.X / adata.X.sum(1, keepdims=True) * 1e4)
+    adata.uns["scimf"] = {"form": "lognorm"}
+    space = fit_space(adata, split, n_pcs=5)
+    with pytest.raises(ValueError, match="samples 'model': X: counts, expected log-normalised"):
+        evaluate(theirs, adata, split, space)
+
+
+def test_counts_that_bring_coordinates_are_normalised_in_gene_space(counted):
+    adata, split, space = counted
+    truth = adata[split.held_mask(adata)].copy()
+    table = evaluate(truth, adata, split, space, scoring=FEW)
+    value = table.set_index(["method", "metric"])["value"]
+    assert value["model", "gene_mean_error"] < 1.5 * value["floor", "gene_mean_error"]
+
+
 def test_wrong_genes_are_named(counted):
     adata, split, space = counted
     theirs = of_other_tool(adata, n_genes=50)

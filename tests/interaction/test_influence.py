@@ -42,6 +42,15 @@ def test_influence_is_the_mean_contribution_of_each_sender(tiny):
     assert np.isnan(np.diag(found)).all()
 
 
+def test_cells_without_a_type_are_unknown(tiny):
+    adata = tiny[0].copy()
+    kinds = adata.obs["cell_type"].astype(str)
+    adata.obs["cell_type"] = kinds.where(kinds != "B").astype("category")
+    assert "nan" not in cell_types(adata)
+    found = influence(model_of(tiny, "additive"), adata, min_cells=1)
+    assert set(found.index) == {*kinds[kinds != "B"], "unknown"}
+
+
 @pytest.mark.parametrize("interaction", ["attention", "occupancy", "additive"])
 def test_the_derivative_by_the_weight_of_senders_is_the_slope(tiny, interaction):
     adata = tiny[0]

@@ -306,6 +306,12 @@ def test_pairs_are_kept_if_all_subunits_are_there(table):
     assert load_pairs("toy", ["Tgfb1", "Tgfbr1"]).empty
 
 
+def test_ids_against_a_table_of_symbols_are_refused(table):
+    says = r"toy: nothing matched: none of its symbols, such as '\w+', .*such as 'ENSG00000105329'"
+    with pytest.raises(ValueError, match=says):
+        load_pairs("toy", ["ENSG00000105329", "ENSG00000106799"])
+
+
 def test_other_names_are_refused(table):
     expected = r"'emt' is not a table of ligand-receptor pairs, expected one of \['toy'\]"
     with pytest.raises(ValueError, match=expected):

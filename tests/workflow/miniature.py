@@ -1,5 +1,6 @@
 """A repository in miniature: notebooks of a few cells without torch, whose import takes seconds."""
 
+import hashlib
 import io
 import json
 import os
@@ -155,6 +156,17 @@ def results(root, name="01_tiny", profile="teach"):
 def record_of(root, name="01_tiny", profile="teach"):
     """Return the record of a run."""
     return json.loads(results(root, name, profile).read_text())
+
+
+def kept(root):
+    """SHA-256 of every file that runs left, by its path, without those of failed runs."""
+    found = {}
+    for folder in ("build", "figures", "results"):
+        for path in sorted((root / folder).rglob("*")):
+            if path.is_file() and ".failed." not in path.name:
+                digest = hashlib.sha256(path.read_bytes()).hexdigest()
+                found[path.relative_to(root).as_posix()] = digest
+    return found
 
 
 def clean_environment(root: Path) -> dict[str, str]:

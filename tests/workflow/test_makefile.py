@@ -74,19 +74,22 @@ def test_what_lies_beside_notebooks_makes_these_due_again_and_no_other(repo, mak
     assert notebooks_run(make("figures")) == (0, due)
 
 
-def test_a_file_of_your_own_goes_through_one_notebook(repo, make):
-    add(repo, "10_your_data")
-    got = make(
-        "figures",
-        "DATA=my cells.v2.h5ad",
-        "CELLS=more/of them.csv",
-        "HELD_OUT=3, 4",
-        "TIME_KEY=my day",
-    )
+def test_what_is_said_of_a_file_of_your_own_arrives_as_it_was_typed(make):
+    typed = ["DATA=~/my c'ells $x.v2.h5ad", "TIME_KEY=my day", "HELD_OUT=day 2,3", "SEP=;"]
+    typed += ["GENES=Gene*", "LABELS=a:b, c", "BINS=4 equal"]
+    got = make("figures", *typed)
     assert got.returncode == 0, got.stderr
-    assert "run|10_your_data|--profile|smoke|--page|" in got.stdout
-    assert "|--file|data=my cells.v2.h5ad|--file|cells=more/of them.csv|" in got.stdout
-    assert "|--set|held_out=[3, 4]|--set|time_key=my day|" in got.stdout
+    arguments = got.stdout.strip().rstrip("|").split("|")
+    assert arguments[:5] == ["-m", "workflow.notebooks", "yours", "--profile", "smoke"]
+    assert arguments[5] == typed[0].removeprefix("DATA=")
+    assert sorted(arguments[6:]) == sorted(typed[1:])
+
+
+def test_a_mistyped_option_is_refused(make):
+    got = make("figures", "DATA=my.h5ad", "TIMEKEY=day", "SCIMF_DATA=elsewhere")
+    assert got.returncode == 2
+    assert "no such option: TIMEKEY; beside DATA there are: PROFILE CELLS TIME_KEY" in got.stderr
+    assert "workflow" not in got.stdout
 
 
 def test_help_lists_the_everyday_targets(make):

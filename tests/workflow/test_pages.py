@@ -5,6 +5,9 @@ from miniature import BODY, add, execute
 
 pytestmark = pytest.mark.slow
 SHOWN = """
+# %% tags=["example"]
+print("of the " + "example")
+
 # %%
 print(Path(source).read_text())
 Image(run.figures / "fig01_tiny.png")
@@ -29,11 +32,18 @@ def test_the_page_to_send_has_text_and_outputs_alone(repo, tmp_path, monkeypatch
     (tmp_path / "my cells.csv").write_text("of a colleague")
     monkeypatch.chdir(tmp_path)  # a path is meant from where the command was given
     add(repo, "01_tiny", BODY + SHOWN)
-    got = execute(repo, "run", "01_tiny", "--page", "--file", "source=my cells.csv")
+    got = execute(repo, "run", "01_tiny", "--own", "--file", "source=my cells.csv")
     assert got.returncode == 0, got.stderr
     assert "report: build/teach/01_tiny/report.html" in got.stdout
     page = (repo / "build/teach/01_tiny/report.html").read_text()
     for shown in ("1 · Tiny", "of a colleague", "n is positive", "data:image/png;base64,"):
         assert shown in page
-    for hidden in ("run.record", "start_notebook", "your turn", "Exercise", "secret"):
+    for hidden in (
+        "run.record",
+        "start_notebook",
+        "your turn",
+        "Exercise",
+        "secret",
+        "of the example",
+    ):
         assert hidden not in page

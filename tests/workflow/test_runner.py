@@ -8,10 +8,12 @@ import time
 
 import pytest
 from miniature import (
+    BODY,
     add,
     add_report,
     clean_environment,
     execute,
+    kept,
     record_of,
     results,
 )
@@ -68,10 +70,11 @@ def test_the_kernel_is_this_interpreter_not_one_of_the_user(repo, tmp_path, monk
 def test_bad_parameters_are_refused_before_anything_runs(ran, old, new, file, message):
     path = ran / "notebooks" / file
     path.write_text(path.read_text().replace(old, new))
+    before = kept(ran)
     got = execute(ran, "run", "01_tiny")
     assert got.returncode == 1
     assert message in got.stderr
-    assert not results(ran).exists(), "the earlier run looks like this one"
+    assert kept(ran) == before
 
 
 def test_given_values_are_read_by_the_type_of_the_parameter(ran, monkeypatch):
@@ -96,15 +99,43 @@ def test_given_files_are_absolute(ran, monkeypatch):
     assert found == {"source": str(ran / "data" / "my cells.h5ad")}
 
 
-def test_a_failing_notebook_leaves_nothing_that_looks_finished(ran):
-    add(ran, "01_tiny", "\n# %%\nbroken = 1 / 0\n")
+def test_a_failing_notebook_keeps_the_results_of_the_run_before(ran):
+    before = kept(ran)
+    add(ran, "01_tiny", BODY + "\n# %%\nbroken = 1 / 0\n")
     got = execute(ran, "run", "01_tiny")
     assert got.returncode == 1
     assert "broken = 1 / 0" in got.stderr
     assert "ZeroDivisionError" in got.stderr
-    assert not (ran / "build/teach/01_tiny.ipynb").exists()
-    assert not list((ran / "figures/teach").iterdir())
-    assert record_of(ran)["status"] == "running"
+    assert "the whole story: build/teach/01_tiny.failed.ipynb" in got.stderr
+    assert "broken" in (ran / "build/teach/01_tiny.failed.ipynb").read_text()
+    assert kept(ran) == before
+    summary = execute(ran, "summary").stdout
+    assert "the last run failed: build/teach/01_tiny.failed.ipynb" in summary
+
+
+def test_a_complete_run_replaces_all_results_of_the_run_before(ran):
+    left = ran / "build/teach/01_tiny/left.txt"
+    left.write_text("an intermediate file of the run before")
+    (ran / "build/teach/01_tiny.failed.ipynb").touch()
+    body = BODY.replace("fig{name}", "fig2_other") + '\n# %%\n(run.build / "new.txt").touch()\n'
+    add(ran, "01_tiny", body)
+    assert execute(ran, "run", "01_tiny").returncode == 0
+    assert set(kept(ran)) == {
+        "build/teach/01_tiny.ipynb",
+        "build/teach/01_tiny.log",
+        "build/teach/01_tiny/new.txt",
+        "figures/teach/fig2_other.pdf",
+        "figures/teach/fig2_other.png",
+        "results/teach/01_tiny.json",
+    }
+    assert not (ran / "build/teach/01_tiny.failed.ipynb").exists()
+
+
+def test_results_of_other_notebooks_stay(ran):
+    before = kept(ran)
+    add(ran, "02_more")
+    assert execute(ran, "run", "02_more").returncode == 0
+    assert kept(ran).items() > before.items()
 
 
 def test_a_claim_that_does_not_hold_stops_teach(repo):
@@ -122,6 +153,7 @@ def test_a_notebook_without_finish_fails(repo):
     got = execute(repo, "run", "01_tiny")
     assert got.returncode == 1
     assert "without run.finish()" in got.stderr
+    assert not results(repo).exists()
 
 
 def test_the_wall_clock_stops_a_slow_notebook(repo):
@@ -137,11 +169,13 @@ def test_the_wall_clock_stops_a_slow_notebook(repo):
 
 
 def is_running(root):
-    return results(root).exists() and record_of(root)["status"] == "running"
+    unfinished = root / "build/teach/01_tiny.unfinished/results/01_tiny.json"
+    return unfinished.exists() and json.loads(unfinished.read_text())["status"] == "running"
 
 
-def test_a_killed_run_does_not_look_finished(ran):
-    add(ran, "01_tiny", SLEEP)
+def test_a_killed_run_keeps_the_results_of_the_run_before(ran):
+    before = kept(ran)
+    add(ran, "01_tiny", BODY + SLEEP)
     command = [sys.executable, "-m", "workflow.notebooks", "run", "01_tiny"]
     process = subprocess.Popen(command, cwd=ran, env=clean_environment(ran))
     deadline = time.monotonic() + 60
@@ -149,9 +183,10 @@ def test_a_killed_run_does_not_look_finished(ran):
         time.sleep(0.2)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert record_of(ran)["status"] == "running"
-    assert not (ran / "build/teach/01_tiny.ipynb").exists()
-    assert "no complete run" in execute(ran, "summary").stdout
+    assert kept(ran).items() >= before.items()
+    add(ran, "01_tiny", BODY)
+    assert execute(ran, "run", "01_tiny").returncode == 0
+    assert set(kept(ran)) == set(before), "something of the killed run is left"
 
 
 def test_a_summary_says_what_was_kept_and_times_are_a_table(ran):

@@ -60,7 +60,8 @@ def load_pairs(name: str = "cellphonedb", genes: Iterable[str] = ()) -> pd.DataF
     Raises
     ------
     ValueError
-        If ``name`` is not a table of pairs; see also :func:`scimf.data.registry.fetch`.
+        If ``name`` is not a table of pairs, or if none of its symbols is among ``genes``; see also
+        :func:`scimf.data.registry.fetch`.
     """
     tables = [key for key, entry in registry.entries().items() if entry["form"] == "pairs"]
     if name not in tables:
@@ -70,6 +71,12 @@ def load_pairs(name: str = "cellphonedb", genes: Iterable[str] = ()) -> pd.DataF
     genes = list(genes)
     known = {gene.lower(): gene for gene in reversed(genes)}
     known |= {gene: gene for gene in genes}
+    symbols = "_".join([*table["0"], *table["1"]]).split("_")
+    if genes and not any(symbol in known or symbol.lower() in known for symbol in symbols):
+        raise ValueError(
+            f"{name}: nothing matched: none of its symbols, such as {symbols[0]!r}, is among the "
+            f"{len(genes)} genes, such as {genes[0]!r}; expected gene symbols as names of genes"
+        )
     found = []
     for ligand, receptor, kind in table[["0", "1", "3"]].itertuples(index=False):
         sends = _known_subunits(ligand, known)

@@ -4,18 +4,18 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-
-from scimf.data.space import fit_space
-from scimf.data.split import hold_out
-from scimf.dynamics.config import SDEConfig
-from scimf.dynamics.fit import fit
-from scimf.interaction.counterfactual import (
+from beside.counterfactual import (
     Change,
     Simulation,
     _Cells,
     simulated_means,
     what_if,
 )
+
+from scimf.data.space import fit_space
+from scimf.data.split import hold_out
+from scimf.dynamics.config import SDEConfig
+from scimf.dynamics.fit import fit
 from scimf.simulate import systems
 
 ASK = {"population": "p01", "times": [1.0, 2.0], "simulation": Simulation(n=60, draws=1)}
