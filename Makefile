@@ -123,12 +123,30 @@ lint: $(ENV)
 test-faults: $(ENV)
 	SCIMF_FAULTS=10 OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q -s $(FAULTS)
 
-# CellRank and scVelo pin old relatives of our packages, so they have an environment of their own.
-test-interop:
-	if [ ! -f build/interop/installed ]; then python3 -m venv --clear build/interop && \
-		build/interop/bin/python -m pip install -q -e '.[interop]' 'numpy<2.3' 'pytest>=8' \
-		-c <(grep '^torch==' constraints.txt) && touch build/interop/installed; fi
-	build/interop/bin/python -m pytest -q $(INTEROP)
+# CellRank, scVelo and LIANA+ read what notebook 10 has written, each by the lines that it shows. They
+# need other versions of our packages, so they have an environment of their own, in which there is
+# nothing of ours. From Python 3.12 on CellRank is a newer one, so the newest Python that starts is
+# used (a shim of pyenv is there and does not start); INTEROP_PYTHON=python3.11 asks for another.
+PYENV = $(HOME)/.pyenv/versions
+PYTHONS = python3.13 $(wildcard $(PYENV)/3.13*/bin/python) python3.12 \
+	$(wildcard $(PYENV)/3.12*/bin/python) python3
+INTEROP_PYTHON ?= $(firstword $(foreach found,$(PYTHONS),$(shell \
+	"$(found)" -c 'import ensurepip' 2>/dev/null && echo $(found))))
+EXTRA = import tomllib; project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
+	print(*project["optional-dependencies"]["interop"], sep="\n")
+test-interop: $(STAMPS)/10_your_data
+	@python="$(INTEROP_PYTHON)"; \
+	env=$(BUILD)/interop/$$($$python -c 'import sys; print(*sys.version_info[:2], sep=".")'); \
+	if [ ! $$env/installed -nt pyproject.toml ]; then \
+		$$python -m venv --clear $$env; \
+		$(PYTHON) -c '$(EXTRA)' >$$env/requirements.txt; \
+		$$env/bin/python -m pip install -q -r $$env/requirements.txt 'pytest>=8'; \
+		touch $$env/installed; \
+	fi; \
+	$$env/bin/python --version; \
+	$$env/bin/python -m pip freeze | grep -E '^(anndata|cellrank|liana|numpy|scanpy|scvelo)=='; \
+	SCIMF_DONE=$(abspath $(BUILD)/$(PROFILE)/10_your_data/done.h5ad) MPLBACKEND=Agg \
+		$$env/bin/python -m pytest -q --noconftest --disable-warnings $(INTEROP)
 
 # The scoreboard as jobs, `make sweep SWEEP=workflow/boards.toml ON=slurm FLAGS="..."`; one after
 # the other, without Snakemake, it is `make sweep ON=serial`. An interrupted sweep goes on where it

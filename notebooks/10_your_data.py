@@ -325,11 +325,6 @@ influences.head(10)
 # | `obsm["X_scimf"]` | coordinates (cells, PCs) |
 # | `obsm["velocity_scimf"]` | `velocity_intrinsic_scimf` plus `velocity_interaction_scimf` |
 # | `uns["scimf"]` | provenance, the warnings, and the verdict |
-#
-# CellRank takes the velocity as it is: `VelocityKernel(adata, attr="obsm", xkey="X_scimf",
-# vkey="velocity_scimf")`. scVelo wants layers, so give it the coordinates as if they were genes:
-# `AnnData(adata.obsm["X_scimf"], layers={"Ms": adata.obsm["X_scimf"], "velocity":
-# adata.obsm["velocity_scimf"]})`.
 
 # %%
 adata.uns["scimf"]["verdict"] = verdict_says
@@ -340,6 +335,68 @@ print(trust)
 print(verdict_says)
 print("What is doubtful:")
 doubts.style.hide(axis="index").set_uuid("doubts")
+
+# %% [markdown]
+# ## On to CellRank, scVelo and LIANA+
+#
+# They take `done.h5ad` as it is, but need packages that are older or newer than ours. Give them an
+# environment of their own: `pip install "cellrank>=2.0.7" "scvelo>=0.3.4" "liana>=1.10"`, and with
+# Python 3.11 `"numpy<2.3"`, too. `make test-interop` builds one and runs the lines below on the
+# example.
+#
+# ```python
+# import anndata as ad
+# import pandas as pd
+# import scanpy as sc
+#
+# adata = ad.read_h5ad("done.h5ad")
+# sc.pp.neighbors(adata, use_rep="X_scimf")
+# ```
+#
+# **CellRank** asks where cells end up. It lets a cell step to those of its neighbours that lie in
+# the direction of its velocity (of which the length plays no part); one step in five goes to any
+# similar cell, so that noise in the velocity does not trap it. The kernel is what its estimators
+# of fates start from.
+#
+# ```python
+# import cellrank as cr
+#
+# drift = cr.kernels.VelocityKernel(adata, attr="obsm", xkey="X_scimf", vkey="velocity_scimf")
+# alike = cr.kernels.ConnectivityKernel(adata)
+# kernel = 0.8 * drift.compute_transition_matrix() + 0.2 * alike.compute_transition_matrix()
+# ```
+#
+# **scVelo** draws streams. It expects a velocity for every gene, so give it the coordinates as if
+# they were genes.
+#
+# ```python
+# import scvelo as scv
+#
+# layers = {"Ms": adata.obsm["X_scimf"], "velocity": adata.obsm["velocity_scimf"]}
+# flat = ad.AnnData(adata.obsm["X_scimf"], obs=adata.obs, layers=layers)
+# flat.obsm["X_pca"] = flat.X
+# sc.pp.neighbors(flat, use_rep="X_pca")
+# scv.tl.velocity_graph(flat)
+# scv.pl.velocity_embedding_stream(flat, basis="pca", color="cell_type")
+# ```
+#
+# **LIANA+** asks which types *could* talk: whether one expresses a ligand and another its receptor,
+# here within each time, for cells meet nobody else. That they do, or that it moves them, it does
+# not say. It needs types and log-normalised genes (if yours are already, leave out
+# `normalize_total` and `log1p`). The two pairs are made up, as the genes of the example are; with
+# human genes leave `resource=pairs` out, with genes of the mouse write
+# `resource_name="mouseconsensus"` instead: both tables come with LIANA+.
+#
+# ```python
+# import liana as li
+#
+# sc.pp.normalize_total(adata, target_sum=1e4)
+# sc.pp.log1p(adata)
+# pairs = pd.DataFrame({"ligand": ["gene1", "gene2"], "receptor": ["gene3", "gene4"]})
+# where = {"sample_key": "time", "groupby": "cell_type", "use_raw": False}
+# li.mt.rank_aggregate.by_sample(adata, **where, resource=pairs)
+# adata.uns["liana_res"].head()  # strongest first within each time
+# ```
 
 # %% [markdown]
 # ## Exercise 10.1 · Break the file
