@@ -17,20 +17,21 @@ where :math:`v` is what sampling adds to the square. The power of a test at leve
 """
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
+import anndata as ad
 import numpy as np
 import pandas as pd
 
+from scimf.dynamics.snapshots import KEY
 from scimf.interaction.type_means import TypeSnapshots
 from scimf.interaction.weak_form import LEAST, covariance
-
-if TYPE_CHECKING:
-    from anndata import AnnData
+from scimf.interaction.who_moves_whom import LEAST_POPULATIONS
 
 LEVEL = 0.05
 TOLD, RANKED = 0.2, 0.4  #: standard error over strength up to which a pair is told, or ranked
 MOST_TIMES_MORE = 64  #: larger experiments are not looked for
+TIMES_MORE = (1, 1.25, 1.5, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, MOST_TIMES_MORE)
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,15 @@ class Design:
     distance: float = 1.0  #: of two types, in the same unit
 
     @classmethod
-    def of(cls, adata: "AnnData") -> Self:
-        """Take it from data with types; spread and distance from ``obsm["X_scimf"]``."""
+    def of(cls, adata: ad.AnnData) -> Self:
+        """Take it from data with types.
+
+        Spread and distance are those in ``obsm["X_scimf"]``; before there are coordinates, types
+        are taken for three times the spread apart.
+        """
+        if KEY not in adata.obsm:
+            counted = ad.AnnData(obs=adata.obs, obsm={KEY: np.zeros((adata.n_obs, 1))})
+            return replace(cls.of(counted), spread=cls.spread, distance=cls.distance)
         snapshots = TypeSnapshots.of(adata)
         mean = snapshots.mean()
         each = mean.reshape(-1, mean.shape[-1]).repeat(np.diff(snapshots.start), axis=0)
@@ -64,7 +72,7 @@ class Design:
             distance=distance,
         )
 
-    def more(self, *, populations: int = 1, cells: int = 1, densities: float = 1.0) -> Self:
+    def more(self, *, populations: int = 1, cells: float = 1, densities: float = 1.0) -> Self:
         """Return the design with so many times the populations or cells, or a wider range.
 
         ``densities`` is the factor of the logarithm of each density.
@@ -76,6 +84,22 @@ class Design:
             count=np.tile(cells * self.count, (1, populations, 1)),
             density=np.tile(wider, populations),
         )
+
+    def varied(self, fold: float = 2.0) -> Self:
+        """Return cultures of different composition, with as many cells as the mean one.
+
+        One as it is on average, and one each with every type ``fold`` times as frequent, and as
+        rare, at the expense of all others.
+        """
+        count = self.count.mean(1)  # (times, types)
+        mixes = [count]
+        for a in range(len(self.types)):
+            for factor in (fold, 1 / fold):
+                mix = count.copy()
+                mix[:, a] *= factor
+                mixes.append(mix * count.sum(1, keepdims=True) / mix.sum(1, keepdims=True))
+        density = np.full(len(mixes), self.density.mean())
+        return replace(self, count=np.stack(mixes, axis=1), density=density)
 
     def information(self) -> np.ndarray:  # (receiver, sender)
         """Information of each pair, in units of the squared distance over the squared spread."""
@@ -116,7 +140,7 @@ def _power(noncentrality: float | np.ndarray, degrees: int, level: float = LEVEL
 
 
 def plan_experiment(
-    design: "Design | AnnData", *, strength: float = 0.5, power: float = 0.8
+    design: Design | ad.AnnData, *, strength: float = 0.5, power: float = 0.8
 ) -> pd.DataFrame:
     """Say which pairs can be told, and what to add where they cannot.
 
@@ -133,9 +157,10 @@ def plan_experiment(
     -------
     DataFrame
         One row for each ordered pair: ``receiver, sender, se`` (of the strength), ``power``,
-        ``verdict`` ("told", "ranked", "cannot be told"), and the smallest experiment that reaches
-        the power: ``populations`` and ``cells`` (each alone, in all and per population and time;
-        NaN: not even 64 times as many do).
+        ``verdict`` ("told"; "ranked": strong from weak only, as always with fewer than six
+        populations; "cannot be told"), and the smallest experiment that reaches the power:
+        ``populations`` and ``cells`` (each alone, in all and per population and time; NaN: not even
+        64 times as many do, as where all have the same composition).
     """
     if not isinstance(design, Design):
         design = Design.of(design)
@@ -150,7 +175,9 @@ def plan_experiment(
             if a == b:
                 continue
             ratio = se[a, b] / strength
-            verdict = "told" if ratio <= TOLD else "ranked" if ratio <= RANKED else "cannot be told"
+            verdict = "ranked" if ratio <= RANKED else "cannot be told"
+            if ratio <= TOLD and n_populations >= LEAST_POPULATIONS:
+                verdict = "told"
             rows.append(
                 {
                     "receiver": receiver,
@@ -158,7 +185,9 @@ def plan_experiment(
                     "se": se[a, b],
                     "power": float(_power(ratio**-2, 1)),
                     "verdict": verdict,
-                    "populations": np.ceil(enough["populations"][a, b] * n_populations),
+                    "populations": np.maximum(
+                        np.ceil(enough["populations"][a, b] * n_populations), LEAST_POPULATIONS
+                    ),
                     "cells": np.ceil(enough["cells"][a, b] * n_cells),
                 }
             )
@@ -167,8 +196,13 @@ def plan_experiment(
 
 def _enough(design: Design, what: str, strength: float, power: float) -> np.ndarray:
     """How many times as many each pair needs, (receiver, sender); NaN where none is found."""
-    found = np.full((len(design.types), len(design.types)), np.nan)
-    for times in range(MOST_TIMES_MORE, 0, -1):
-        reached = _power((strength / design.more(**{what: times}).standard_errors()) ** 2, 1)
-        found[reached >= power] = times
+    information = design.information()
+    size = (strength * design.distance / design.spread) ** 2
+    found = np.full(information.shape, np.nan)
+    for times in reversed(TIMES_MORE):
+        if what == "populations":  # more of the same compositions
+            more = times * information
+        else:
+            more = design.more(cells=times).information()
+        found[_power(size * more, 1) >= power] = times
     return found

@@ -1,7 +1,7 @@
 """One function per panel: arrays in, ``Axes`` out; no computing, no saving."""
 
 from scimf.plots.cells import arrows, cells, predicted_and_observed
-from scimf.plots.maps import influence_map, pair_matrix
+from scimf.plots.maps import influence_map, pair_matrix, plan_map
 from scimf.plots.methods import agreement, scores
 from scimf.plots.style import METHOD_COLOURS, METHOD_LABELS, PALETTE, type_colours, use_style
 
@@ -14,6 +14,7 @@ __all__ = [
     "cells",
     "influence_map",
     "pair_matrix",
+    "plan_map",
     "predicted_and_observed",
     "scores",
     "type_colours",
