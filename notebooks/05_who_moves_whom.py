@@ -112,9 +112,7 @@ if "reprogramming_cut" in real:
         f"the same cells in {n_planned} cultures": planned,
         **designs,
     }
-plans = {}
-for name, design in designs.items():
-    plans[name] = scimf.plan_experiment(design, strength=2 / np.ptp(design.times))
+plans = {name: scimf.plan_experiment(design) for name, design in designs.items()}
 pd.DataFrame({name: plan["verdict"].value_counts() for name, plan in plans.items()}).fillna(0)
 
 # %%

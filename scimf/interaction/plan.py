@@ -29,6 +29,7 @@ from scimf.interaction.weak_form import LEAST, covariance
 from scimf.interaction.who_moves_whom import LEAST_POPULATIONS
 
 LEVEL = 0.05
+STRENGTH = 0.5  #: that should be found, per interval between two times
 TOLD, RANKED = 0.2, 0.4  #: standard error over strength up to which a pair is told, or ranked
 MOST_TIMES_MORE = 64  #: larger experiments are not looked for
 TIMES_MORE = (1, 1.25, 1.5, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, MOST_TIMES_MORE)
@@ -140,7 +141,7 @@ def _power(noncentrality: float | np.ndarray, degrees: int, level: float = LEVEL
 
 
 def plan_experiment(
-    design: Design | ad.AnnData, *, strength: float = 0.5, power: float = 0.8
+    design: Design | ad.AnnData, *, strength: float | None = None, power: float = 0.8
 ) -> pd.DataFrame:
     """Say which pairs can be told, and what to add where they cannot.
 
@@ -150,6 +151,7 @@ def plan_experiment(
         What was measured, or is to be; data stand for their own design.
     strength
         That should be found: a multiple of density times share times displacement, per unit time.
+        By default :data:`STRENGTH` from one time to the next.
     power
         With which each pair should be found, at level 0.05.
 
@@ -164,6 +166,8 @@ def plan_experiment(
     """
     if not isinstance(design, Design):
         design = Design.of(design)
+    if strength is None:
+        strength = STRENGTH / float(np.median(np.diff(design.times)))
     se = design.standard_errors()
     enough = {"populations": _enough(design, "populations", strength, power)}
     enough["cells"] = _enough(design, "cells", strength, power)
