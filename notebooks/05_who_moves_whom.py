@@ -96,16 +96,16 @@ for name in datasets:
 # **Real sets: cannot be told.** Each is one population: whatever a cell receives on a day, it
 # receives together with everything else that happens that day. No analysis below lifts that. What
 # would? That can be computed from **numbers of cells and densities alone**. We ask for a pull that
-# brings a cell 40 % closer to the other type during the experiment, if one cell in five is of that
-# type. Planned in the middle: cultures with as many cells as there are now, in which each type in
-# turn is doubled or halved, by sorting or by mixing.
+# brings a cell 10 % closer to another type from one snapshot to the next, if one cell in five is of
+# that type. In the middle a plan: cultures with as many cells as there are now, in which each type
+# in turn is four times as frequent or as rare, by sorting or by mixing.
 
 # %%
 designs = {f"typed: {n_populations} cultures": Design.of(typed)}
 if "reprogramming_cut" in real:
     adata = real["reprogramming_cut"]
     measured = Design.of(adata[(adata.obs["kind"] != "rare").to_numpy()].copy())
-    planned = measured.varied(fold=2)
+    planned = measured.varied(fold=4)
     n_planned = len(planned.density)
     designs = {
         "reprogramming_cut: 1 culture": measured,
