@@ -108,7 +108,8 @@ def influence_map(
     edges = (-0.5, len(names) - 0.5)
     ax.set(xlim=edges, ylim=edges[::-1], aspect="equal")
     _name_squares(ax, names, names)
-    ax.set(xlabel=f"sender (one square: ±{limit:.2g} {unit})", ylabel="receiver")
+    size = f"±{limit:.2g} {unit}".rstrip()
+    ax.set(xlabel=f"sender (one square: {size})", ylabel="receiver")
     return ax
 
 
