@@ -100,21 +100,20 @@ def agreement_with_next(
 
 
 def agreement_table(
-    fits: Mapping[tuple[str, str], Sequence[FittedSDE]], data: Mapping[str, "AnnData"]
+    fits: Mapping[str, Sequence[FittedSDE]], data: Mapping[str, "AnnData"]
 ) -> pd.DataFrame:
-    """Agreement of velocities with the next day: interval over training seeds, by data and day.
+    """Agreement of velocities with the next day, both by name of the data: one row for each day.
 
-    ``fits``: by (name of the data, method). Columns ``data, day, method, mean, lo, hi, n_seeds,
-    permuted, mean_direction``; the last two as in :func:`agreement_with_next`.
+    Columns ``data, day, mean, lo, hi, n_seeds`` (cosine, interval over training seeds),
+    ``permuted, mean_direction`` as in :func:`agreement_with_next`.
     """
     rows = []
-    for (name, method), models in fits.items():
+    for name, models in fits.items():
         each = pd.concat([agreement_with_next(model, data[name]) for model in models])
         for day, part in each.groupby("time"):
             nulls = part[["permuted", "mean_direction"]].mean().to_dict()
-            row = {"data": name, "day": day, "method": method}
-            rows.append(row | interval(part["cosine"]) | nulls)
-    columns = ["data", "day", "method", "mean", "lo", "hi", "n_seeds", "permuted", "mean_direction"]
+            rows.append({"data": name, "day": day, **interval(part["cosine"]), **nulls})
+    columns = ["data", "day", "mean", "lo", "hi", "n_seeds", "permuted", "mean_direction"]
     return pd.DataFrame(rows, columns=columns)
 
 
