@@ -24,6 +24,8 @@ _EXPORTS = {
     "influence": "scimf.interaction.influence",
     "edges": "scimf.interaction.influence",
     "do_cells_interact": "scimf.interaction.interaction_test",
+    "who_moves_whom": "scimf.interaction.who_moves_whom",
+    "plan_experiment": "scimf.interaction.plan",
     "fit_counts": "scimf.counts.fit_autoencoder",
     "fit_flow": "scimf.counts.fit_flow",
     "fit_latent_space": "scimf.counts.forecast",

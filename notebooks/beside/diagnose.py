@@ -12,6 +12,7 @@ from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
 from scimf.interaction.design_check import cannot_be_told
+from scimf.interaction.plan import Design, plan_experiment
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -26,6 +27,8 @@ UNEVEN = 3.0  #: largest over smallest gap between times
 DEPTH = 2.0  #: largest over smallest median depth of a time
 MOST_LISTED = 8  #: values of a column of ``obs``
 MOST_NAMED = 5  #: in a doubt
+ENOUGH = 0.8  #: power
+VARIED = 4  #: times as frequent or as rare, in populations that are advised
 LEAST_HELD = 4  #: cells of a held-out snapshot, with fewer :func:`scimf.evaluate` has no floor
 TIGHT = 2.0  #: times what is needed; with less than this a machine is doubted
 BESIDE_CELLS = 200 * 2**20  #: bytes on disk for fits, figures and the report
@@ -249,8 +252,47 @@ def _types(adata: "AnnData") -> list[Finding]:
 
 
 def _interaction(adata: "AnnData") -> list[Finding]:
-    why = cannot_be_told(adata)
-    return [("interaction", f"Not identifiable here. {why}")] if why else []
+    """Say why nothing can be told of who moves whom, or which pairs, and what to add."""
+    rows = []
+    if why := cannot_be_told(adata):
+        rows.append(("interaction", f"Not identifiable here. {why}"))
+    if "cell_type" not in adata.obs:
+        return rows
+    counts = adata.obs["cell_type"].value_counts()
+    frequent = adata.obs["cell_type"].isin(counts.index[counts >= FEW_OF_A_TYPE])
+    obs = adata.obs[frequent.to_numpy()]
+    if obs["cell_type"].nunique() < 2 or obs["time"].nunique() < 2:
+        return rows
+    measured = Design.of(ad.AnnData(obs=obs))
+    plan = plan_experiment(measured)
+    n_told = _n_told(plan)
+    if n_told == len(plan):
+        return rows
+    given = "By numbers of cells, if types lie three standard deviations apart,"
+    says = f"{given} {n_told} of {len(plan)} pairs of types can be told."
+    return [*rows, ("who moves whom", f"{says} {_what_to_add(measured, plan)}".strip())]
+
+
+def _n_told(plan: pd.DataFrame) -> int:
+    return int((plan["verdict"] == "told").sum())
+
+
+def _what_to_add(measured: Design, plan: pd.DataFrame) -> str:
+    """One sentence: more populations like these, other ones, or more cells of some types."""
+    weak = plan[plan["power"] < ENOUGH]
+    if weak.empty:
+        return "The others are found, but not how strong they are."
+    if weak["populations"].notna().all():
+        n = f"{weak['populations'].max():.0f} populations like these {len(measured.density)}"
+        return f"With {n}, each of the others would be found four times out of five."
+    varied = measured.varied(VARIED)
+    if (n_told := _n_told(plan_experiment(varied))) > _n_told(plan):
+        return (
+            f"With {len(varied.density)} populations of as many cells, in which each type in turn "
+            f"is {VARIED} times as frequent or as rare, {n_told} could."
+        )
+    rare = weak.loc[weak["populations"].isna(), "receiver"].unique()
+    return f"For the others, more cells are needed of {', '.join(map(str, rare[:MOST_NAMED]))}."
 
 
 #: Each takes the data and returns its doubts, in the order in which they are reported.

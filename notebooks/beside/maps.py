@@ -10,6 +10,12 @@ from matplotlib.patches import Rectangle
 from scimf.plots.style import PALETTE
 
 EDGE_OF_SQUARE = 0.96  #: of the way from the middle to the edge, where longer bars are cut
+#: Colours of a square and of the number in it, from dark to light also where colours are not seen.
+VERDICTS = {
+    "told": (PALETTE[0], "white"),
+    "ranked": ("#A6CFE8", "black"),
+    "cannot be told": ("0.92", "0.35"),
+}
 
 
 def pair_matrix(
@@ -65,12 +71,13 @@ def influence_map(
 
     In a square, the line in the middle is no influence; a triangle on the right of it pulls the
     receiver towards the sender, one on the left pushes it away. A bar is the interval. Filled:
-    ``q`` of at most ``level``; hollow: not told from nothing.
+    ``q`` of at most ``level``, or without ``q`` an interval on one side of zero; hollow: not told
+    from nothing.
 
     Parameters
     ----------
     table
-        ``receiver, sender, value, lo, hi, q``, as from :func:`scimf.interaction.influence.edges`.
+        ``receiver, sender, value, lo, hi`` and, where there was a test, ``q``.
     unit
         Of the values.
     limit
@@ -89,16 +96,42 @@ def influence_map(
     if not conclusive:
         colours = dict.fromkeys(colours, "0.55")
     _draw_squares(ax, len(names), truth)
-    for row in table.itertuples():
+    tested = "q" in table
+    sure = table["q"] <= level if tested else table["lo"] * table["hi"] > 0
+    for row, is_sure in zip(table.itertuples(), sure, strict=True):
         middle = (names.index(row.sender), names.index(row.receiver))
-        _draw_influence(ax, row, middle, limit, colours, is_sure=row.q <= level)
-    _explain_markers(ax, colours, level)
+        _draw_influence(ax, row, middle, limit, colours, is_sure=is_sure)
+    filled = f"filled: q ≤ {level:g}" if tested else "filled: interval without zero"
+    _explain_markers(ax, colours, filled)
     if not conclusive:
         _write_across(ax, "cannot be told")
     edges = (-0.5, len(names) - 0.5)
     ax.set(xlim=edges, ylim=edges[::-1], aspect="equal")
     _name_squares(ax, names, names)
-    ax.set(xlabel=f"sender (one square: ±{limit:.2g} {unit})", ylabel="receiver")
+    size = f"±{limit:.2g} {unit}".rstrip()
+    ax.set(xlabel=f"sender (one square: {size})", ylabel="receiver")
+    return ax
+
+
+def plan_map(ax: Axes, plan: pd.DataFrame) -> Axes:
+    """Which pairs an experiment can tell, and how many populations it would take.
+
+    ``plan`` is from :func:`scimf.plan_experiment`. The number in a square is that of populations,
+    of compositions like these, with which the pair is found with the power asked for; a dash: no
+    number of them does.
+    """
+    names = sorted(set(plan["receiver"]) | set(plan["sender"]))
+    for row in plan.itertuples():
+        x, y = names.index(row.sender), names.index(row.receiver)
+        face, ink = VERDICTS[row.verdict]
+        ax.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, fc=face, ec="white", lw=1.5))
+        number = f"{row.populations:.0f}" if np.isfinite(row.populations) else "–"
+        ax.text(x, y, number, ha="center", va="center", color=ink)
+    for verdict, (face, _) in VERDICTS.items():
+        ax.plot([], [], "s", ms=8, color=face, label=verdict)
+    edges = (-0.5, len(names) - 0.5)
+    ax.set(xlim=edges, ylim=edges[::-1], aspect="equal", xlabel="sender", ylabel="receiver")
+    _name_squares(ax, names, names)
     return ax
 
 
@@ -133,11 +166,11 @@ def _draw_influence(
     ax.plot(value, middle[1], shape, **triangle)
 
 
-def _explain_markers(ax: Axes, colours: Mapping[str, str], level: float) -> None:
+def _explain_markers(ax: Axes, colours: Mapping[str, str], filled: str) -> None:
     """Add entries for a legend; nothing is drawn."""
     ax.plot([], [], ">", ms=5, color=colours[">"], label="pulls the receiver closer")
     ax.plot([], [], "<", ms=5, color=colours["<"], label="pushes it away")
-    ax.plot([], [], "o", ms=5, color="0.3", label=f"filled: q ≤ {level:g}")
+    ax.plot([], [], "o", ms=5, color="0.3", label=filled)
     ax.plot([], [], "o", ms=5, mfc="white", mec="0.3", label="hollow: not told from nothing")
 
 

@@ -1,10 +1,13 @@
-"""Panels that one chapter draws: losses, what each gene does, the way from noise to a cell."""
+"""Panels that one chapter draws: losses, what each gene does, ways from noise, shifts of types."""
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 
+from beside.velocities import velocity_grid
+from scimf.plots.cells import arrows, cells
 from scimf.plots.style import METHOD_COLOURS, METHOD_LABELS, PALETTE
 
 
@@ -75,3 +78,38 @@ def paths_in_time(ax: Axes, time: np.ndarray, paths: np.ndarray, *, ylabel: str)
         ax.plot(at, paths[k], "o", ms=2, color=colour, mec="none", zorder=3)
     ax.set(xlabel="flow time t (0 noise, 1 data)", ylabel=ylabel)
     return ax
+
+
+def shifts(ax: Axes, answers: Mapping[str, pd.DataFrame], *, ylabel: str) -> Axes:
+    """How far each type is shifted, one colour per question, over how far it goes anyway.
+
+    ``answers``: by question (at most five), tables of :func:`beside.counterfactual.what_if` for one
+    time.
+    """
+    for k, (question, answer) in enumerate(answers.items()):
+        at = np.arange(len(answer)) + 0.15 * (k - (len(answers) - 1) / 2)
+        below = answer["shift"] - answer["shift_lo"]
+        above = answer["shift_hi"] - answer["shift"]
+        style = {"fmt": "osv^D"[k], "ms": 4, "lw": 1.2, "color": PALETTE[k], "label": question}
+        ax.errorbar(at, answer["shift"], [below, above], **style)
+    way = {"ms": 22, "color": "0.6", "label": "way of the type, unchanged"}
+    ax.plot(answer.index, answer["moved"], "_", **way)
+    ax.set(xticks=answer.index, xticklabels=answer["cell_type"], ylim=(0, None))
+    ax.set(xlabel="cell type that is followed", ylabel=ylabel)
+    ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    return ax
+
+
+def velocities(
+    left: Axes, right: Axes, xy: np.ndarray, uv: np.ndarray, *, types: np.ndarray, name: str
+) -> None:
+    """Cells (cells, 2) by type, and beside them their velocities (cells, 2) averaged on a grid.
+
+    Arrows are scaled so that all but the fastest twentieth are shorter than a tenth of the panel.
+    """
+    points, arrow = velocity_grid(xy, uv, n=16, min_cells=2)
+    longest = np.ptp(xy, axis=0).max() / 10
+    scale = np.quantile(np.linalg.norm(arrow, axis=1), 0.95) / longest
+    cells(left, xy, types, labels=(f"PC 1, {name}", "PC 2"))
+    style = {"background": xy, "colours": "black", "labels": ("PC 1", "PC 2")}
+    arrows(right, points, arrow, scale=scale, **style)

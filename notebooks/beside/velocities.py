@@ -1,5 +1,6 @@
 """Velocities of chapter 5: averaged on a grid of the plane, and beside the next snapshot."""
 
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from scimf.dynamics.fitted import FittedSDE
 from scimf.dynamics.losses import exact_plan
 from scimf.dynamics.snapshots import KEY, contexts, populations
 from scimf.evaluation.distances import distances
+from scimf.evaluation.summary import interval
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -95,6 +97,24 @@ def agreement_with_next(
         found.append(row | _agreement(v[now], x[now], x[then]))
     columns = ["population", "time", "next_time", "cosine", "permuted", "mean_direction", "n"]
     return pd.DataFrame(found, columns=columns)
+
+
+def agreement_table(
+    fits: Mapping[str, Sequence[FittedSDE]], data: Mapping[str, "AnnData"]
+) -> pd.DataFrame:
+    """Agreement of velocities with the next day, both by name of the data: one row for each day.
+
+    Columns ``data, day, mean, lo, hi, n_seeds`` (cosine, interval over training seeds),
+    ``permuted, mean_direction`` as in :func:`agreement_with_next`.
+    """
+    rows = []
+    for name, models in fits.items():
+        each = pd.concat([agreement_with_next(model, data[name]) for model in models])
+        for day, part in each.groupby("time"):
+            nulls = part[["permuted", "mean_direction"]].mean().to_dict()
+            rows.append({"data": name, "day": day, **interval(part["cosine"]), **nulls})
+    columns = ["data", "day", "mean", "lo", "hi", "n_seeds", "permuted", "mean_direction"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def _agreement(v: np.ndarray, x: np.ndarray, later: np.ndarray) -> dict[str, float]:

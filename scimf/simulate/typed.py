@@ -31,6 +31,7 @@ def typed(
     density_range: tuple[float, float] = (0.5, 2.0),
     compositions: np.ndarray | None = None,
     replicate: int = 0,
+    n_simulated: int | None = None,
     sigma: float = 0.15,
     step: float = 0.1,
 ) -> ad.AnnData:
@@ -50,6 +51,8 @@ def typed(
         Proportions of types in place of the drawn ones, (populations, types), rows sum to 1.
     replicate
         Other cells and other noise of the same system: two replicates differ as two experiments do.
+    n_simulated
+        Cells of a population, of which those measured are a part; by default no more than those.
 
     Raises
     ------
@@ -66,7 +69,8 @@ def typed(
         design = design.with_compositions(compositions)
     if replicate:
         rng = np.random.default_rng([seed, replicate])
-    kind, x = design.draw_cells(rng, n_cells * len(times))
+    n_total = n_cells * len(times)  # as many as are measured, unless there are more
+    kind, x = design.draw_cells(rng, max(n_total, n_simulated or 0))
     weight = _pair_weights(matrix, kind, design.density)
 
     def drift(x: np.ndarray, kind: np.ndarray, t: float) -> tuple[np.ndarray, np.ndarray]:

@@ -1,3 +1,4 @@
+import re
 import shutil
 from collections import namedtuple
 
@@ -92,6 +93,22 @@ def test_no_types_no_doubt_about_interaction_with_many_populations():
     found = doubts(adata)
     assert "interaction" not in found.index
     assert "No cell types" in found["types"]
+
+
+@pytest.mark.parametrize(
+    ("n_populations", "n_cells", "says"),
+    [
+        (1, 100, "0 of 20 pairs.* With 11 populations of as many cells, .* 4 times as frequent"),
+        (8, 15, "of 20 pairs.* more cells are needed of A"),
+    ],
+)
+def test_what_can_be_told_and_what_to_add(n_populations, n_cells, says):
+    found = doubts(load.load("typed", n_populations=n_populations, n_cells=n_cells))
+    assert re.search(says, found["who moves whom"]), found["who moves whom"]
+
+
+def test_nothing_to_add_where_every_pair_can_be_told():
+    assert "who moves whom" not in doubts(load.load("typed")).index
 
 
 # ----------------------------------------------------------- what would stop the work at its end

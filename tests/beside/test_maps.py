@@ -73,6 +73,26 @@ def test_a_map_that_cannot_be_told_is_grey_and_says_so(ax):
     assert [text.get_text() for text in ax.texts] == ["cannot be told"]
 
 
+def test_without_a_test_a_map_fills_intervals_that_leave_zero_out(ax):
+    table = pd.DataFrame(ROWS, columns=["receiver", "sender", "value", "lo", "hi", "q"])
+    maps.influence_map(ax, table.drop(columns="q"))
+    triangles = {line.get_marker(): line for line in ax.lines if len(line.get_xdata()) == 1}
+    assert triangles[">"].get_markerfacecolor() == plots.PALETTE[0]
+    assert triangles["<"].get_markerfacecolor() == "white"
+    assert "filled: interval without zero" in ax.get_legend_handles_labels()[1]
+
+
+def test_a_plan_says_by_shade_and_number_what_each_pair_takes(ax):
+    rows = [("A", "B", "told", 8.0), ("B", "A", "cannot be told", np.nan)]
+    plan = pd.DataFrame(rows, columns=["receiver", "sender", "verdict", "populations"])
+    maps.plan_map(ax, plan)
+    written = {text.get_position(): text.get_text() for text in ax.texts}
+    assert written == {(1, 0): "8", (0, 1): "–"}  # sender, receiver
+    lightness = {patch.get_xy(): sum(patch.get_facecolor()[:3]) for patch in ax.patches}
+    assert lightness[0.5, -0.5] < lightness[-0.5, 0.5]
+    assert ax.get_legend_handles_labels()[1] == ["told", "ranked", "cannot be told"]
+
+
 @pytest.fixture
 def values():
     names = ["A", "B", "Stem"]
