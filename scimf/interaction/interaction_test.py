@@ -183,7 +183,7 @@ def _answer(p: float, receivers: pd.DataFrame, design: Design) -> tuple[str, str
 
 
 def _advice(design: Design, strength: float) -> str:
-    """What would raise the power to :data:`POWER`."""
+    """Say what would raise the power to :data:`POWER`."""
     n_populations = len(design.density)
     n_cells = design.count.sum((0, 2)).mean() / len(design.times)
     ways = []

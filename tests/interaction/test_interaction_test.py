@@ -130,7 +130,7 @@ def test_wrong_labels_are_corrected():
     adata.obsm["X_scimf"] = adata.X
     true = adata.obs["cell_type"].to_numpy(str)
     rng = np.random.default_rng(0)
-    wrong = true.copy()
+    wrong = true.astype(object)
     rows = rng.permutation(len(wrong))[:200]
     wrong[rows] = rng.permutation(wrong[rows])
     wrong[:20] = "unknown"

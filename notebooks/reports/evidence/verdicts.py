@@ -53,9 +53,9 @@ def verdict_on(
     Returns
     -------
     dict
-        ``system, seed, answer, p, predicted_power`` (from counts, densities, and the strength) and
-        ``seconds`` of the test; with ``pairs`` their number that is ``found``, and is ``found_true``
-        and ``true``; and the request.
+        ``answer``, ``p`` and ``seconds`` of the test; ``predicted_power`` where cells interact,
+        from counts, densities and the strength; with ``pairs`` how many are ``found``,
+        ``found_true`` and ``true``; and the request.
     """
     request = {"system": system, "seed": seed, "wrong_labels": wrong_labels, "pairs": pairs}
     request |= options
@@ -81,12 +81,13 @@ def verdicts(
 
 
 def proportion(hits: int, n: int) -> dict[str, float]:
-    """Share of hits with its exact 95 % interval (Clopper & Pearson 1934): mean, lo, hi, n."""
+    """Share of hits with its exact 95 % interval (Clopper & Pearson 1934), over data sets."""
     from scipy.stats import binomtest
 
     found = binomtest(int(hits), int(n))
     limits = found.proportion_ci(method="exact")
-    return {"mean": found.statistic, "lo": float(limits.low), "hi": float(limits.high), "n": n}
+    interval = {"lo": float(limits.low), "hi": float(limits.high)}
+    return {"mean": found.statistic, **interval, "n_seeds": int(n)}
 
 
 def _verdict_on_request(request: dict, cache: Path | str) -> dict:
