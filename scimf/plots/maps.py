@@ -70,7 +70,7 @@ def influence_map(
     Parameters
     ----------
     table
-        ``receiver, sender, value, lo, hi, q``, as from :func:`scimf.interaction.influence.edges`.
+        ``receiver, sender, value, lo, hi, q``.
     unit
         Of the values.
     limit
