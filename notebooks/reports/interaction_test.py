@@ -26,8 +26,8 @@ profile: str = "teach"  # row of the table above; make sets it
 seed: int = 0  # seeds Python, NumPy and torch; added to the seeds of all simulations
 device: str = "auto"  # nothing is trained here
 asked: list = [24, 50]  # populations and cells of the data sets in which no cell acts on another
-n_data_sets: list = [16, 6]  # plain ones of these, and of each kind that should fool the test
-power: list = [[0.2, 0.75], [12, 24], [50], 4]  # strengths, populations, cells, data sets of each
+n_data_sets: list = [30, 10]  # plain ones of these, and of each kind that should fool the test
+power: list = [[0.05, 0.2, 0.75], [12, 24], [50], 4]  # strengths, populations, cells, sets of each
 pairs_at: list = [0.75, 24, 50]  # where pairs are asked for, too: strength, populations, cells
 
 # %%

@@ -3,9 +3,8 @@
 The test is :mod:`scimf.interaction.permutation`: the contexts of populations are exchanged. A few
 wrong labels already give a false "yes", as they mix into the mean of a type more of those types
 that are frequent in its population; so cells far from their own type and nearer to another one are
-given to that (:func:`corrected_types`). A "no" is said only where an interaction would have been
-found (:mod:`scimf.interaction.plan`). Report `interaction_test` asks all this where the truth is
-known.
+given to that. A "no" is said only where an interaction would have been found
+(:mod:`scimf.interaction.plan`). Report `interaction_test` asks all this where the truth is known.
 """
 
 from dataclasses import dataclass, field, replace
@@ -91,7 +90,7 @@ def do_cells_interact(
     else:
         types = _clusters(np.asarray(adata.obsm[key], float), seed)
         said = f" Types are {len(set(types))} clusters (k-means), as the data name none."
-    corrected = corrected_types(adata, types, key=key)
+    corrected = _corrected_types(adata, types, key=key)
     if moved := int((corrected != types).sum()):
         said += f" {moved} of {len(types)} cells lie with another type and were counted there."
     if why := cannot_be_told(adata, types=corrected):
@@ -106,7 +105,7 @@ def do_cells_interact(
     return Verdict(answer, reason + said, found.p, receivers, smallest_p(groups, permutations))
 
 
-def corrected_types(
+def _corrected_types(
     adata: "AnnData", types: np.ndarray, *, key: str = KEY
 ) -> np.ndarray:  # (cells,) of str
     """Give cells far from their own type to the nearest one.

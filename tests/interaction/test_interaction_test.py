@@ -3,8 +3,8 @@ import pytest
 
 from scimf.interaction.interaction_test import (
     _advice,
+    _corrected_types,
     _few_coordinates,
-    corrected_types,
     do_cells_interact,
 )
 from scimf.interaction.plan import Design
@@ -134,7 +134,7 @@ def test_wrong_labels_are_corrected():
     rows = rng.permutation(len(wrong))[:200]
     wrong[rows] = rng.permutation(wrong[rows])
     wrong[:20] = "unknown"
-    found = corrected_types(adata, wrong)
+    found = _corrected_types(adata, wrong)
     assert (wrong != true).mean() > 0.08
     assert (found != true).mean() < 0.01
     adata.obs["cell_type"] = wrong
@@ -146,7 +146,7 @@ def test_labels_stay_where_types_overlap():
     noise = np.random.default_rng(0).standard_normal(adata.shape)
     adata.obsm["X_scimf"] = adata.X + noise
     types = adata.obs["cell_type"].to_numpy(str)
-    assert (corrected_types(adata, types) != types).mean() < 0.01
+    assert (_corrected_types(adata, types) != types).mean() < 0.01
 
 
 def test_many_coordinates_become_the_largest_principal_components():
