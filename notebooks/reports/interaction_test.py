@@ -117,7 +117,8 @@ run.save_figure(fig, "fig_interaction_test_a_p_values", data=pd.concat(curves))
 # How often is "yes" said where four in ten pairs of types do act on each other? The strength is
 # that of the simulated force; of the displacement $d$ between two types, $d / \sqrt{1 + d^2}$
 # arrives, so that types 3 apart feel a third of it. Beside what was seen stands what
-# `scimf.plan_experiment` foresees **from counts and densities alone**, before any fit.
+# `scimf.plan_experiment` foresees **before any fit**, from counts, densities and how far types lie
+# apart.
 
 # %%
 requests = []
