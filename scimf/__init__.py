@@ -22,7 +22,6 @@ _EXPORTS = {
     "interval": "scimf.evaluation.summary",
     "velocity": "scimf.interaction.velocity",
     "influence": "scimf.interaction.influence",
-    "edges": "scimf.interaction.influence",
     "do_cells_interact": "scimf.interaction.interaction_test",
     "who_moves_whom": "scimf.interaction.who_moves_whom",
     "plan_experiment": "scimf.interaction.plan",

@@ -18,7 +18,6 @@ from scimf.data.split import hold_out
 from scimf.dynamics.config import SDEConfig
 from scimf.dynamics.fit import fit
 from scimf.interaction.influence import influence
-from scimf.interaction.interaction_test import do_cells_interact
 from scimf.simulate import systems
 from scimf.simulate.counts import factorial
 
@@ -77,20 +76,6 @@ def what_if_halved(model, adata, population, time, kind):
     simulation = Simulation(n=40, draws=1)
     options = {"population": population, "times": [time], "change": change}
     return what_if(model, adata, simulation=simulation, **options)
-
-
-def asked(adata, steps, rank):
-    """The test of interaction, with few and short fits."""
-    config = SDEConfig(
-        rank=rank,
-        hidden=(8,),
-        hidden_interaction=8,
-        batch_cells=16,
-        target_cells=16,
-        steps=steps,
-        dt=0.5,
-    )
-    return do_cells_interact(adata, config=config, device="cpu", workers=1)
 
 
 def toy_scores(folder):

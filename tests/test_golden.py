@@ -138,14 +138,9 @@ def golden_readings():
     model, _, _ = names.fit_sde(adata, split, space, names.sde_config(**SMALL), seed=5)
     matrix = names.influence(model, adata).fillna(0.0)
     changed = names.what_if_halved(model, adata, "p01", 2.0, "A")
-    small = names.SYSTEMS["typed"](
-        seed=1, n_populations=8, n_cells=16, n_types=3, dim=4, times=(0.0, 1.0, 2.0)
-    )
-    verdict = names.asked(small, steps=3, rank=2)
     return {
         "influence": matrix.to_numpy().ravel().tolist(),
         "what if": changed[["moved", "shift"]].to_numpy().ravel().tolist(),
-        "test": {key: verdict.table[key].tolist() for key in ("gain", "p")},
     }
 
 

@@ -248,7 +248,8 @@ def code_in_readme():
 
 def test_users_of_a_function_are_found():
     found = users()
-    assert {"scimf", "workflow", "the top of scimf"} <= found["scimf.dynamics.fit", "fit"]
+    assert {"workflow", "the top of scimf"} <= found["scimf.dynamics.fit", "fit"]
+    assert "scimf" in found["scimf.data.space", "fit_space"]
     assert "workflow" in found["scimf.dynamics.config", "SDEConfig"]
     assert {"01_data", "losses"} <= found["scimf.notebook", "start_notebook"]
     assert "10_your_data" in found["scimf.interaction.design_check", "cannot_be_told"]

@@ -1,111 +1,101 @@
-"""Which data cannot tell whether cells interact, whatever a fit says."""
+"""Which data cannot tell whether cells interact, whatever a fit or a test says."""
 
+from math import factorial
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import sparse
-from scipy.spatial.distance import cdist
+import pandas as pd
 
-from scimf.dynamics.snapshots import KEY, populations
+from scimf.dynamics.snapshots import cell_types, populations
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
-LEAST_POPULATIONS = 8  #: fewer compositions cannot tell intrinsic from interaction drift
-LEAST_TIMES = 3
-SAME = 1.1  #: densities or cell numbers whose ratio is at most this are taken for equal
-LEVEL = 0.05  #: p-value up to which the first snapshots of populations count as different
-MOST_CELLS = 2000  #: of the first snapshots that are compared
+LEAST_POPULATIONS = 6  #: of a permutation test
+LEVEL = 0.05  #: p-value up to which cells interact, or compositions differ
+SAME = 1.1  #: densities whose ratio is at most this are taken for equal
 
 
-def cannot_be_told(adata: "AnnData", *, compare_starts: bool = False, seed: int = 0) -> str:
+def cannot_be_told(adata: "AnnData", *, types: np.ndarray | None = None) -> str:
     """Why these data cannot tell intrinsic from interaction drift; empty if they can.
 
     Parameters
     ----------
     adata
-        ``obs``: time, population, and where known density and mass (cell number relative to the
-        start).
-    compare_starts
-        Whether to look at cells, too: populations that begin with draws of the same cells, at the
-        same density, are replicates of one composition. Needs ``obsm["X_scimf"]``.
-    seed
-        Of that comparison.
+        ``obs``: time, population, and where known density, batch and cell_type.
+    types
+        (cells,) in place of ``obs["cell_type"]``; without either compositions are not compared.
     """
-    reason = _wrong_snapshots(adata) or _growth(adata)
-    if compare_starts and not reason:
-        reason = _same_starts(adata, seed=seed)
-    return reason
-
-
-def _wrong_snapshots(adata: "AnnData") -> str:
-    names = populations(adata)
-    time = adata.obs["time"].to_numpy(float)
-    times = {name: tuple(np.unique(time[names == name])) for name in np.unique(names)}
-    if len(times) < LEAST_POPULATIONS:
-        there = "is one population" if len(times) == 1 else f"are {len(times)} populations"
+    n_populations = len(np.unique(populations(adata)))
+    if n_populations < LEAST_POPULATIONS:
+        there = f"are {n_populations} populations" if n_populations > 1 else "is one population"
         return (
             f"There {there}: what a cell receives always comes together with the time and its "
             "intrinsic drift, and the two cannot be told apart. At least "
             f"{LEAST_POPULATIONS} populations of different composition are needed."
         )
-    if len(set(times.values())) > 1:
-        return "Populations were measured at different times, so their gains cannot be compared."
-    if len(np.unique(time)) < LEAST_TIMES:
-        return "There are fewer than three times, so that none can be held out."
-    return ""
-
-
-def _growth(adata: "AnnData") -> str:
-    if "mass" not in adata.obs:
+    if len(np.unique(adata.obs["time"])) < 2:
+        return "There is one time, so that nobody is seen to move: at least two are needed."
+    smallest = smallest_p(strata(adata))
+    if smallest > LEVEL:
+        return (
+            "Populations can be compared only within a batch and with those of the same times, and "
+            f"too few share both: p cannot fall below {smallest:.2g}, so that an interaction is "
+            "confounded with the batch. Batches that hold several populations of different "
+            "composition each are needed."
+        )
+    if types is None and "cell_type" not in adata.obs:
         return ""
-    mass = adata.obs["mass"].groupby(populations(adata))
-    change = float((mass.max() / mass.min()).max())
-    if change <= SAME:
-        return ""
-    return (
-        f"Cells divide or die (obs['mass'] changes up to {change:.1f}-fold within a population): "
-        "proportions then change by what all cells of a population do, which this model cannot "
-        "tell from an interaction."
-    )
+    return _same_compositions(adata, cell_types(adata) if types is None else types)
 
 
-def _same_starts(adata: "AnnData", *, seed: int, n_shuffles: int = 199) -> str:
-    """Why these populations are replicates of one composition; empty if they are not.
+def strata(adata: "AnnData") -> np.ndarray:  # (populations,), sorted by name
+    """Which populations can be compared: those of one batch that were seen at the same times.
 
-    Every prediction starts at the first snapshots. If these are draws of the same cells, at the
-    same density, the cells of all populations receive the same at all times. The energy distance
-    within populations is compared with that after cells were shuffled between them.
+    A batch counts if ``obs["batch"]`` is the same for all cells of every population.
     """
-    time = adata.obs["time"].to_numpy(float)
-    first = np.flatnonzero(time == time.min())
+    obs = adata.obs.assign(population=populations(adata))
+    by_population = obs.groupby("population")
+    seen = by_population["time"].agg(lambda times: str(np.unique(times)))
+    if "batch" in obs:
+        batches = by_population["batch"].agg(lambda batch: sorted(set(batch.astype(str))))
+        if (batches.str.len() == 1).all():
+            seen = seen + batches.str[0]
+    return pd.factorize(seen)[0]
+
+
+def smallest_p(strata: np.ndarray, permutations: int = 999) -> float:
+    """Smallest p-value that exchanging populations within strata (populations,) can reach."""
+    orders = 1
+    for size in np.bincount(strata):
+        orders *= factorial(int(size))
+    return 1 / min(1 + permutations, orders)
+
+
+def _same_compositions(adata: "AnnData", types: np.ndarray) -> str:
+    """Why populations are replicates of one composition and density; empty if they are not."""
+    from scipy.stats import chi2, chi2_contingency
+
+    counts = pd.crosstab(populations(adata), types)
+    density = np.ones(len(counts))
     if "density" in adata.obs:
-        density = adata.obs["density"].to_numpy(float)[first]
-        if density.max() > SAME * density.min():
+        means = adata.obs["density"].astype(float).groupby(populations(adata)).mean()
+        density = means.to_numpy()
+    deviance, degrees = 0.0, 0
+    groups = strata(adata)
+    for stratum in np.unique(groups):
+        mine = groups == stratum
+        if density[mine].max() > SAME * density[mine].min():
             return ""
-    rng = np.random.default_rng(seed)
-    rows = np.sort(rng.permutation(first)[:MOST_CELLS])
-    _, member = np.unique(populations(adata)[rows], return_inverse=True)
-    x = np.asarray(adata.obsm[KEY], dtype=float)[rows]
-    distance = cdist(x, x)
-    observed = _distance_within(distance, member)
-    shuffled = [_distance_within(distance, rng.permutation(member)) for _ in range(n_shuffles)]
-    p = (1 + np.sum(np.array(shuffled) <= observed)) / (1 + n_shuffles)
+        table = counts[mine].loc[:, counts[mine].sum() > 0]
+        found = chi2_contingency(table, lambda_="log-likelihood", correction=False)
+        deviance += found.statistic
+        degrees += found.dof
+    p = chi2.sf(deviance, degrees) if degrees else 1.0
     if p <= LEVEL:
         return ""
     return (
-        f"All populations begin alike (p = {p:.2f} for a difference), at one density: their cells "
-        "receive the same, which cannot be told apart from the time and the intrinsic drift. "
-        "Populations of different composition are needed."
+        f"All populations have one composition (p = {p:.2f} for a difference) and one density: "
+        "their cells receive the same, which cannot be told apart from the time and the intrinsic "
+        "drift. Populations of different composition are needed."
     )
-
-
-def _distance_within(distance: np.ndarray, member: np.ndarray) -> float:
-    """Sum over all cells of the mean distance to the cells of the same population.
-
-    ``distance`` (cells, cells); ``member`` (cells,), the number of the population of each cell.
-    """
-    n = len(member)
-    indicator = sparse.csr_array((np.ones(n), (member, np.arange(n))))  # (populations, cells)
-    sums = indicator.multiply(indicator @ distance).sum(1)  # (populations,)
-    return float((sums / np.bincount(member)).sum())

@@ -17,7 +17,6 @@ b pushes a away. It may also be the direction towards a fate, or of a's own intr
 coordinates per unit of real time.
 """
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,7 +26,6 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from scimf.dynamics.fitted import FittedSDE
 from scimf.dynamics.snapshots import KEY, cell_types, contexts, populations
-from scimf.evaluation.summary import interval
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -137,53 +135,3 @@ def _sender_derivative(
         _, change = torch.func.jvp(message, (torch.ones_like(raised),), (raised,))
     time = float(adata.obs["time"].iloc[rows[0]])
     return change[0].cpu().numpy() * model.time_scale.rate(time) * model.standardiser.scale
-
-
-def edges(
-    models: Sequence[FittedSDE], nulls: Sequence[FittedSDE], adata: "AnnData", **options
-) -> pd.DataFrame:
-    """Influence of each ordered pair of types, with an interval over fits and a p-value.
-
-    Parameters
-    ----------
-    models
-        Fits of the same data with different training seeds; the interval is a t interval over them.
-    nulls
-        Fits to data without interaction (:meth:`scimf.interaction.null_data.NullData.fits`): what
-        the same procedure finds where there is nothing to find. Influences are divided by the root
-        mean square of the null of their pair, and the p-value is the rank among the pooled null of
-        all pairs.
-    adata
-        Data with ``obsm["X_scimf"]`` and ``obs["cell_type"]``.
-    **options
-        Of :func:`influence`.
-
-    Returns
-    -------
-    DataFrame
-        ``receiver, sender, value, lo, hi, p, q``; ``q`` after Benjamini and Hochberg (1995). Sorted
-        by ``p``.
-    """
-    from scipy.stats import false_discovery_control
-
-    names = sorted(set(cell_types(adata)))
-    found = _influences(models, adata, options)  # (models, receiver, sender)
-    null = _influences(nulls, adata, options)
-    scale = np.sqrt(np.square(null).mean(0))
-    pooled = np.abs(null / scale)
-    pooled = pooled[np.isfinite(pooled)]
-    rows = []
-    for a, b in np.argwhere(np.isfinite(found.mean(0)) & (scale > 0)):
-        size = abs(found[:, a, b].mean()) / scale[a, b]
-        spread = interval(found[:, a, b])
-        row = {"receiver": names[a], "sender": names[b], "value": spread["mean"]}
-        row["p"] = (1 + (pooled >= size).sum()) / (1 + len(pooled))
-        rows.append(row | spread)
-    columns = ["receiver", "sender", "value", "lo", "hi", "p"]
-    table = pd.DataFrame(rows, columns=columns).sort_values("p", ignore_index=True)
-    table["q"] = false_discovery_control(table["p"]) if len(table) else []
-    return table
-
-
-def _influences(models: Sequence[FittedSDE], adata: "AnnData", options: dict) -> np.ndarray:
-    return np.stack([influence(model, adata, **options).to_numpy() for model in models])

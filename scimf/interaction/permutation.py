@@ -40,14 +40,14 @@ class PermutationTest:
 
 
 def permutation_test(
-    snapshots: TypeSnapshots, *, mean: np.ndarray | None = None, n: int = 999, seed: int = 0
+    snapshots: TypeSnapshots, *, strata: np.ndarray | None = None, n: int = 999, seed: int = 0
 ) -> PermutationTest:
     """Test whether cells interact, overall and for each receiver; ``n`` permutations.
 
-    ``mean``: centres of the types in place of their means, (times, populations, types, dim).
+    ``strata`` (populations,): only populations of one stratum exchange their contexts.
     """
-    mean = snapshots.mean() if mean is None else mean
-    orders = _orders(len(snapshots.populations), n, seed)
+    mean = snapshots.mean()
+    orders = _orders(snapshots, strata, n, seed)
     by_receiver = []
     for a in range(len(snapshots.types)):
         others = np.delete(np.arange(len(snapshots.types)), a)
@@ -59,15 +59,15 @@ def permutation_test(
 
 
 def edge_p_values(
-    snapshots: TypeSnapshots, *, mean: np.ndarray | None = None, n: int = 999, seed: int = 0
+    snapshots: TypeSnapshots, *, strata: np.ndarray | None = None, n: int = 999, seed: int = 0
 ) -> np.ndarray:  # (receiver, sender)
     """One sender's context permuted, given the own drift and what all other senders do.
 
-    NaN on the diagonal: the pull of a type on its own kind moves no mean.
+    NaN on the diagonal: the pull of a type on its own kind moves no mean. Arguments as above.
     """
-    mean = snapshots.mean() if mean is None else mean
+    mean = snapshots.mean()
     n_types = len(snapshots.types)
-    orders = _orders(len(snapshots.populations), n, seed)
+    orders = _orders(snapshots, strata, n, seed)
     found = np.full((n_types, n_types), np.nan)
     for a in range(n_types):
         contexts = _Contexts.of(snapshots, mean, a)
@@ -83,10 +83,17 @@ def p_value(statistic: np.ndarray) -> float:
     return (1 + int(reached.sum())) / len(statistic)
 
 
-def _orders(n_populations: int, n: int, seed: int) -> np.ndarray:  # (1 + n, populations)
+def _orders(
+    snapshots: TypeSnapshots, strata: np.ndarray | None, n: int, seed: int
+) -> np.ndarray:  # (1 + n, populations), the first as they are
+    n_populations = len(snapshots.populations)
+    strata = np.zeros(n_populations) if strata is None else strata
     rng = np.random.default_rng(seed)
-    as_they_are = np.arange(n_populations)
-    return np.stack([as_they_are, *(rng.permutation(n_populations) for _ in range(n))])
+    orders = np.tile(np.arange(n_populations), (1 + n, 1))
+    for stratum in np.unique(strata):
+        mine = np.flatnonzero(strata == stratum)
+        orders[1:, mine] = rng.permuted(orders[1:, mine], axis=1)
+    return orders
 
 
 @dataclass(frozen=True)
@@ -109,7 +116,8 @@ class _Contexts:
         columns = pulls.reshape(n_times, n_populations, -1, dim)
         rows = regression(snapshots, mean, columns, receiver, stages=True, floor=0.0)
         n_own = rows.columns.free + rows.columns.matrix
-        scale = np.sqrt(sum((x[:, :n_own] ** 2).sum(0) for x in rows.x) / rows.n_rows) + 1e-12
+        total = sum((x[:, :n_own] ** 2).sum(0) for x in rows.x) + np.zeros(n_own)
+        scale = np.sqrt(total / max(rows.n_rows, 1)) + 1e-12
         matrix = slice(rows.columns.free, None)
         scale[matrix] = np.sqrt((scale[matrix] ** 2).mean())
         return cls(
@@ -124,6 +132,8 @@ class _Contexts:
         """Count what these senders really do as own drift."""
         pairs = zip(self.received, self.population, strict=True)
         real = [received[:, p, senders] for received, p in pairs]
+        if not real:
+            return self
         n_rows = sum(map(len, real))
         scale = np.sqrt(sum((x**2).sum(0) for x in real) / n_rows) + 1e-12
         own = [np.c_[own, x / scale] for own, x in zip(self.own, real, strict=True)]
@@ -131,7 +141,12 @@ class _Contexts:
         return replace(self, own=tuple(own), penalty=np.r_[self.penalty, more])
 
     def statistic(self, senders: np.ndarray, orders: np.ndarray) -> np.ndarray:  # (orders,)
-        """Score statistic of the columns of some senders, for every order of contexts."""
+        """Score statistic of the columns of some senders, for every order of contexts.
+
+        0 for a receiver that is too rare for any row.
+        """
+        if not self.y:
+            return np.zeros(len(orders))
         gram = sum(own.T @ own for own in self.own) + np.diag(self.penalty)
         inverse = np.linalg.inv(gram)
         fitted = inverse @ sum(own.T @ y for own, y in zip(self.own, self.y, strict=True))

@@ -45,18 +45,21 @@ class Design:
     types: tuple[str, ...]
     spread: float = 0.3  #: s.d. of a cell in its type, in one coordinate
     distance: float = 1.0  #: of two types, in the same unit
+    #: (populations,), see :func:`scimf.interaction.design_check.strata`; None: all are compared
+    strata: np.ndarray | None = None
 
     @classmethod
-    def of(cls, adata: ad.AnnData) -> Self:
+    def of(cls, data: "ad.AnnData | TypeSnapshots", *, strata: np.ndarray | None = None) -> Self:
         """Take it from data with types.
 
         Spread and distance are those in ``obsm["X_scimf"]``; before there are coordinates, types
         are taken for three times the spread apart.
         """
-        if KEY not in adata.obsm:
-            counted = ad.AnnData(obs=adata.obs, obsm={KEY: np.zeros((adata.n_obs, 1))})
-            return replace(cls.of(counted), spread=cls.spread, distance=cls.distance)
-        snapshots = TypeSnapshots.of(adata)
+        if isinstance(data, ad.AnnData) and KEY not in data.obsm:
+            counted = ad.AnnData(obs=data.obs, obsm={KEY: np.zeros((data.n_obs, 1))})
+            design = cls.of(counted, strata=strata)
+            return replace(design, spread=cls.spread, distance=cls.distance)
+        snapshots = data if isinstance(data, TypeSnapshots) else TypeSnapshots.of(data)
         mean = snapshots.mean()
         each = mean.reshape(-1, mean.shape[-1]).repeat(np.diff(snapshots.start), axis=0)
         spread = float(np.sqrt(((snapshots.cells - each) ** 2).mean()))
@@ -71,6 +74,7 @@ class Design:
             types=snapshots.types,
             spread=spread,
             distance=distance,
+            strata=strata,
         )
 
     def more(self, *, populations: int = 1, cells: float = 1, densities: float = 1.0) -> Self:
@@ -84,6 +88,7 @@ class Design:
             self,
             count=np.tile(cells * self.count, (1, populations, 1)),
             density=np.tile(wider, populations),
+            strata=None if self.strata is None else np.tile(self.strata, populations),
         )
 
     def varied(self, fold: float = 2.0) -> Self:
@@ -109,6 +114,7 @@ class Design:
         share = self.count.sum(0) / total
         z = self.density[:, None] * share  # (populations, senders)
         sampling = self.density[:, None] ** 2 * share * (1 - share) / total
+        strata = np.zeros(len(self.density)) if self.strata is None else self.strata
         found = np.zeros((n_types, n_types))
         for a in range(n_types):
             weight = np.zeros(len(self.density))
@@ -117,8 +123,10 @@ class Design:
                 gap = np.diff(self.times[seen[:, p]])
                 errors = covariance(self.count[seen[:, p], p, a], 0.0)
                 weight[p] = gap @ np.linalg.solve(errors, gap)
-            centre = weight @ z / max(weight.sum(), 1e-12)
-            found[a] = weight @ ((z - centre) ** 2 - sampling)
+            for stratum in np.unique(strata):
+                mine = weight * (strata == stratum)
+                centre = mine @ z / max(mine.sum(), 1e-12)
+                found[a] += mine @ ((z - centre) ** 2 - sampling)
         return np.maximum(found, 0)
 
     def standard_errors(self) -> np.ndarray:  # (receiver, sender)

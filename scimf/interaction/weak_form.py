@@ -23,6 +23,7 @@ populations that were left out.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -117,19 +118,25 @@ def regression(
     columns
         Of the interaction for this receiver, (times, populations, columns, dim).
     stages
-        Whether every interval has an intercept of its own: a medium that is changed.
+        Whether every interval has an intercept of its own: a medium that is changed. Where a type
+        was not seen at a time between two others, these are an interval of their own, too.
     floor
         See :data:`FLOOR`.
     """
     count = snapshots.count[:, :, receiver]
     dim = mean.shape[-1]
-    x, y, kept = [], [], []
-    for p in np.flatnonzero((count >= LEAST).sum(0) > 1):
-        seen = np.flatnonzero(count[:, p] >= LEAST)
+    x, y = [], []
+    kept = np.flatnonzero((count >= LEAST).sum(0) > 1)
+    seen_in = {p: np.flatnonzero(count[:, p] >= LEAST) for p in kept}
+    intervals = sorted({pair for seen in seen_in.values() for pair in pairwise(seen.tolist())})
+    for p, seen in seen_in.items():
         gap = np.diff(snapshots.times[seen])  # (intervals,)
         own = _integral(mean[seen, p, receiver], gap)  # (intervals, dim)
         others = _integral(columns[seen, p], gap)  # (intervals, columns, dim)
-        stage = np.eye(len(snapshots.times) - 1)[seen[:-1]] if stages else np.ones((len(gap), 1))
+        stage = np.ones((len(gap), 1))
+        if stages:
+            mine = [intervals.index(pair) for pair in pairwise(seen.tolist())]
+            stage = np.eye(len(intervals))[mine]
         intercepts = np.einsum("g,gs,de->gdse", gap, stage, np.eye(dim))
         block = [
             intercepts.reshape(len(gap), dim, -1),
@@ -141,10 +148,9 @@ def regression(
         rows = np.einsum("hg,gdc->hdc", whiten, np.concatenate(block, axis=2))
         x.append(rows.reshape(len(gap) * dim, -1))
         y.append((whiten @ np.diff(mean[seen, p, receiver], axis=0)).ravel())
-        kept.append(p)
-    n_free = dim * (len(snapshots.times) - 1 if stages else 1) + 1
+    n_free = dim * (len(intervals) if stages else 1) + 1
     n_columns = Columns(n_free, dim**2, columns.shape[2])
-    return Regression(tuple(x), tuple(y), np.array(kept, dtype=int), n_columns)
+    return Regression(tuple(x), tuple(y), kept, n_columns)
 
 
 def _integral(values: np.ndarray, gap: np.ndarray) -> np.ndarray:

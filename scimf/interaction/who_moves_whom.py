@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from scimf.dynamics.snapshots import KEY
+from scimf.interaction.design_check import LEAST_POPULATIONS, strata
 from scimf.interaction.permutation import edge_p_values
 from scimf.interaction.type_means import TypeSnapshots
 from scimf.interaction.weak_form import FORMS, WeakForm, fit_weak_form
@@ -19,7 +20,6 @@ from scimf.interaction.weak_form import FORMS, WeakForm, fit_weak_form
 if TYPE_CHECKING:
     from anndata import AnnData
 
-LEAST_POPULATIONS = 6  #: of a permutation test
 FRACTIONS = (1 / 6, 1 / 3, 2 / 3, 4 / 3)  #: kernel widths, of the median distance of two cells
 MOST_CELLS = 1000  #: whose distances give that median
 RESAMPLED = 200  #: times that populations are drawn again for an interval
@@ -125,7 +125,7 @@ def who_moves_whom(
     half = t.ppf(0.975, len(snapshots.populations) - 1) * se  # a t interval over populations
     p = np.full(strength.shape, np.nan)
     if len(snapshots.populations) >= LEAST_POPULATIONS:
-        p = edge_p_values(snapshots, n=permutations, seed=seed)
+        p = edge_p_values(snapshots, strata=strata(adata), n=permutations, seed=seed)
     rows = []
     for a, receiver in enumerate(snapshots.types):
         for b, sender in enumerate(snapshots.types):

@@ -64,8 +64,10 @@ SCRIPTS = {
 RECORDS = set(SCRIPTS)
 FITS = {"sde fit", "counts fit", "flow fit"}  # they are given arrays, from wherever
 ALL = set(MADE_BY) | RECORDS
-#: What trains or asks the dynamics.
-DYNAMICS = {"sde fit", "scores", "verdict", "chapter on fits", "report of a test"}
+#: What trains the dynamics.
+DYNAMICS = {"sde fit", "scores", "chapter on fits"}
+#: What asks whether cells interact.
+TEST = {"verdict", "report of a test"}
 #: What trains models of counts, or loads a model of any kind.
 COUNTS = {"chapter on counts", "chapter on influence"}
 
@@ -126,12 +128,12 @@ def change(path, name):
 @pytest.mark.parametrize(
     ("file", "name", "expected"),
     [
-        ("core/optimise.py", "optimise", ALL - {"chapter on influence"}),
+        ("core/optimise.py", "optimise", ALL - {"chapter on influence"} - TEST),
         ("core/files.py", "write_file", set()),
         ("simulate/typed.py", "typed", ALL - FITS - {"chapter on counts"}),
         ("simulate/untyped.py", "circuit", set()),
         ("data/readers.py", "_read_labelled_counts", {"chapter on counts"}),
-        ("data/split.py", "hold_out", DYNAMICS - {"sde fit"}),
+        ("data/split.py", "hold_out", (DYNAMICS | TEST) - {"sde fit"}),
         ("dynamics/losses.py", "energy_loss", DYNAMICS),
         ("dynamics/interactions.py", "AdditiveInteraction", DYNAMICS | {"chapter on influence"}),
         ("dynamics/fitted.py", "FittedSDE.save", set()),
@@ -141,7 +143,8 @@ def change(path, name):
         ("evaluation/distances.py", "wasserstein", {"scores", "chapter on counts"}),
         ("evaluation/generation_metrics.py", "frechet_distance", {"chapter on counts"}),
         ("interaction/influence.py", "influence", {"chapter on influence"}),
-        ("interaction/interaction_test.py", "do_cells_interact", {"verdict", "report of a test"}),
+        ("interaction/interaction_test.py", "do_cells_interact", TEST),
+        ("interaction/weak_form.py", "regression", TEST),
         ("plots/cells.py", "arrows", {"chapter on influence"}),
         ("notebook.py", "start_notebook", RECORDS),
     ],

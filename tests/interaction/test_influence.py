@@ -1,5 +1,4 @@
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 
@@ -9,7 +8,6 @@ from scimf.dynamics.snapshots import cell_types, contexts
 from scimf.interaction.influence import (
     _influence_by_snapshot,
     _sender_derivative,
-    edges,
     influence,
 )
 
@@ -128,29 +126,3 @@ def test_untrained_differs_and_leaves_the_model_and_the_random_state_alone(tiny)
     assert not torch.equal(next(fresh.sde.parameters()), before[0])
     for kept, now in zip(before, model.sde.parameters(), strict=True):
         assert torch.equal(kept, now)
-
-
-def test_edges_rank_against_the_pooled_null_by_hand(tiny, monkeypatch):
-    def matrix(ab, ba):
-        return pd.DataFrame([[np.nan, ab], [ba, np.nan]], index=["A", "B"], columns=["A", "B"])
-
-    adata = tiny[0].copy()
-    adata.obs["cell_type"] = np.where(np.arange(adata.n_obs) % 2, "A", "B")
-    given = {
-        "m0": matrix(9.0, 0.1),
-        "m1": matrix(11.0, 0.3),
-        "n0": matrix(-1.0, 2.0),
-        "n1": matrix(1.0, -2.0),
-    }
-    monkeypatch.setattr(
-        "scimf.interaction.influence.influence", lambda model, adata, **options: given[model]
-    )
-    table = edges(["m0", "m1"], ["n0", "n1"], adata)
-    # Root mean squares 1 and 2, so every null value is 1 of its own; 10 / 1 exceeds all, 0.2 / 2
-    # none.
-    assert table[["receiver", "sender"]].to_numpy().tolist() == [["A", "B"], ["B", "A"]]
-    np.testing.assert_allclose(table["value"], [10.0, 0.2])
-    np.testing.assert_allclose(table["p"], [1 / 5, 1.0])
-    np.testing.assert_allclose(table["q"], [2 / 5, 1.0])
-    assert (table["lo"] < table["value"]).all()
-    assert (table["value"] < table["hi"]).all()

@@ -1,21 +1,30 @@
 """The test of interaction, asked of many simulated data sets side by side; answers are kept."""
 
 import json
+import time
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 from scimf.core.files import write_file
 from scimf.core.identity import by_name, identity
 from scimf.core.parallel import side_by_side
-from scimf.interaction import interaction_test
+from scimf.interaction.interaction_test import do_cells_interact
+from scimf.interaction.permutation import edge_p_values
+from scimf.interaction.plan import Design
+from scimf.interaction.type_means import TypeSnapshots
 from scimf.simulate.systems import SYSTEMS
 
 from evidence.staged import staged
 
+if TYPE_CHECKING:
+    from anndata import AnnData
+
 #: Simulated systems beside those of ``scimf``.
 MORE_SYSTEMS = by_name({"staged": staged})
+FALSE_DISCOVERIES = 0.1  #: rate of false pairs among those found that is asked for
 
 
 def verdict_on(
@@ -23,7 +32,8 @@ def verdict_on(
     *,
     cache: Path | str,
     seed: int = 0,
-    steps: int = interaction_test.SETTINGS.steps,
+    wrong_labels: float = 0.0,
+    pairs: bool = False,
     **options,
 ) -> dict:
     """Ask whether cells interact in a simulated data set; answers are kept in ``cache``.
@@ -35,34 +45,24 @@ def verdict_on(
         :func:`evidence.staged.staged`.
     cache
         Folder of the answers.
-    steps
-        Optimiser steps of every fit of
-        :func:`scimf.interaction.interaction_test.do_cells_interact`.
+    wrong_labels
+        Share of the cells whose types are shuffled among each other.
+    pairs
+        Whether to ask for every pair of types, too.
 
     Returns
     -------
     dict
-        ``system, seed, answer, reason``; ``p_times, p_compositions, gain_times, gain_compositions,
-        n_refits`` where they exist; and the options.
+        ``answer``, ``p`` and ``seconds`` of the test; ``predicted_power`` where cells interact,
+        from counts, densities and the strength; with ``pairs`` how many are ``found``,
+        ``found_true`` and ``true``; and the request.
     """
-    request = {"system": system, "seed": seed, "steps": steps, **options}
+    request = {"system": system, "seed": seed, "wrong_labels": wrong_labels, "pairs": pairs}
+    request |= options
     path = Path(cache) / f"{identity(_answer, settings=request)}.json"
     if not path.exists():
-        write_file(path, json.dumps(_answer(system, seed, steps, options)))
+        write_file(path, json.dumps(_answer(system, seed, wrong_labels, pairs, options)))
     return {**request, **json.loads(path.read_text(encoding="utf-8"))}
-
-
-def _answer(system: str, seed: int, steps: int, options: dict) -> dict:
-    simulate = (SYSTEMS | MORE_SYSTEMS)[system]
-    adata = simulate(seed=seed, **options)
-    config = replace(interaction_test.SETTINGS, steps=steps)
-    verdict = interaction_test.do_cells_interact(adata, config=config, seed=seed, workers=1)
-    found = {"answer": verdict.answer, "reason": verdict.reason}
-    for question, row in verdict.table.iterrows():
-        found[f"p_{question}"] = float(row.p)
-        found[f"gain_{question}"] = float(row.gain)
-        found["n_refits"] = int(row.n_refits)
-    return found
 
 
 def verdicts(
@@ -80,13 +80,58 @@ def verdicts(
     return pd.DataFrame(answers)
 
 
+def proportion(hits: int, n: int) -> dict[str, float]:
+    """Share of hits with its exact 95 % interval (Clopper & Pearson 1934), over data sets."""
+    from scipy.stats import binomtest
+
+    found = binomtest(int(hits), int(n))
+    limits = found.proportion_ci(method="exact")
+    interval = {"lo": float(limits.low), "hi": float(limits.high)}
+    return {"mean": found.statistic, **interval, "n_seeds": int(n)}
+
+
 def _verdict_on_request(request: dict, cache: Path | str) -> dict:
     return verdict_on(**request, cache=cache)
 
 
-def proportion(hits: int, n: int, *, level: float = 0.95) -> dict[str, float]:
-    """Share with its exact two-sided interval (Clopper & Pearson 1934): ``mean, lo, hi, n``."""
-    from scipy.stats import binomtest
+def _answer(system: str, seed: int, wrong_labels: float, pairs: bool, options: dict) -> dict:
+    adata = (SYSTEMS | MORE_SYSTEMS)[system](seed=seed, **options)
+    adata.obsm["X_scimf"] = np.asarray(adata.X, dtype=float)
+    _shuffle_labels(adata, wrong_labels, seed)
+    started = time.perf_counter()
+    verdict = do_cells_interact(adata, seed=seed)
+    found = {"answer": verdict.answer, "p": verdict.p, "seconds": time.perf_counter() - started}
+    snapshots = TypeSnapshots.of(adata)
+    design = Design.of(snapshots)
+    matrix = adata.uns["scimf"]["truth"]["type_matrix"]
+    if matrix.any():
+        # Its force saturates: of the displacement d between two types, d / sqrt(1 + d^2) arrives.
+        size = np.abs(matrix[matrix != 0]).mean() / np.sqrt(1 + design.distance**2)
+        found["predicted_power"] = design.power(float(size))
+    if pairs:
+        found |= _pairs(snapshots, matrix, seed)
+    return found
 
-    ends = binomtest(hits, n).proportion_ci(level, method="exact")
-    return {"mean": hits / n, "lo": float(ends.low), "hi": float(ends.high), "n": n}
+
+def _shuffle_labels(adata: "AnnData", share: float, seed: int) -> None:
+    """Let some of the cells exchange their types."""
+    rng = np.random.default_rng([seed, 1])
+    rows = np.flatnonzero(rng.random(adata.n_obs) < share)
+    types = adata.obs["cell_type"].to_numpy(dtype=str, copy=True)
+    types[rows] = rng.permutation(types[rows])
+    adata.obs["cell_type"] = types
+
+
+def _pairs(snapshots: TypeSnapshots, matrix: np.ndarray, seed: int) -> dict[str, int]:
+    """How many pairs of types are found at the rate asked for, and how many of them are true."""
+    from scipy.stats import false_discovery_control
+
+    others = ~np.eye(len(matrix), dtype=bool)
+    q = false_discovery_control(edge_p_values(snapshots, seed=seed)[others])
+    found = q <= FALSE_DISCOVERIES
+    true = matrix[others] != 0
+    return {
+        "found": int(found.sum()),
+        "found_true": int((found & true).sum()),
+        "true": int(true.sum()),
+    }
