@@ -1,15 +1,15 @@
 r"""Which pairs of types an experiment can tell, from counts and densities alone, before any fit.
 
-Where receivers of type :math:`a` are seen in population :math:`p` at times :math:`t`, the errors of
-the successive changes of their mean have covariance :math:`\sigma^2 C_{pa}`
-(:func:`scimf.interaction.weak_form.covariance`), and a sender whose density times share is
-:math:`z_{pb}` moves them by :math:`S_{ab}\,z_{pb}\,|d|\,\Delta t`. What all populations have in
-common counts as own drift, so that a strength :math:`S_{ab}` has the information
+A sender whose density times share is :math:`z_{pb}` moves receivers of type :math:`a` in population
+:math:`p` by :math:`S_{ab}\,z_{pb}\,|d|\,g(t)` until time :math:`t`, where :math:`g(t) = (1 - e^{-\theta
+t}) / \theta`, as they relax at a rate :math:`\theta` and forget what moved them. Their mean over
+:math:`n_{pa}(t)` cells has variance :math:`\sigma^2 / n_{pa}(t)` in each coordinate, and what all
+populations have in common counts as own drift, so that a strength :math:`S_{ab}` has the information
 
 .. math::
 
     J_{ab} = \sum_p w_{pa} \bigl[(z_{pb} - \bar z_{ab})^2 - v_{pb}\bigr], \qquad
-    w_{pa} = \Delta t^\top C_{pa}^{-1} \Delta t, \qquad
+    w_{pa} = \sum_t n_{pa}(t) \bigl[g(t) - \bar g_{pa}\bigr]^2, \qquad
     \mathrm{se}_{ab} = \frac{\sigma}{|d|\,\sqrt{J_{ab}}},
 
 where :math:`v` is what sampling adds to the square. The power of a test at level
@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 
 from scimf.interaction.type_means import TypeSnapshots
-from scimf.interaction.weak_form import LEAST, covariance
+from scimf.interaction.weak_form import LEAST
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -43,10 +43,11 @@ class Design:
     types: tuple[str, ...]
     spread: float = 0.3  #: s.d. of a cell in its type, in one coordinate
     distance: float = 1.0  #: of two types, in the same unit
+    rate: float = 0.0  #: at which cells relax by themselves, per unit of time
 
     @classmethod
     def of(cls, adata: "AnnData") -> Self:
-        """Take it from data with types; spread and distance from ``obsm["X_scimf"]``."""
+        """Take it from data with types; spread, distance, rate from ``obsm["X_scimf"]``."""
         snapshots = TypeSnapshots.of(adata)
         mean = snapshots.mean()
         each = mean.reshape(-1, mean.shape[-1]).repeat(np.diff(snapshots.start), axis=0)
@@ -62,6 +63,7 @@ class Design:
             types=snapshots.types,
             spread=spread,
             distance=distance,
+            rate=_rate(snapshots.count, mean, snapshots.times),
         )
 
     def more(self, *, populations: int = 1, cells: int = 1, densities: float = 1.0) -> Self:
@@ -84,14 +86,16 @@ class Design:
         share = self.count.sum(0) / total
         z = self.density[:, None] * share  # (populations, senders)
         sampling = self.density[:, None] ** 2 * share * (1 - share) / total
+        since = self.times - self.times[0]
+        rate = max(self.rate, 1e-9)
         found = np.zeros((n_types, n_types))
         for a in range(n_types):
             weight = np.zeros(len(self.density))
             seen = self.count[:, :, a] >= LEAST
             for p in np.flatnonzero(seen.sum(0) > 1):
-                gap = np.diff(self.times[seen[:, p]])
-                errors = covariance(self.count[seen[:, p], p, a], 0.0)
-                weight[p] = gap @ np.linalg.solve(errors, gap)
+                n = self.count[seen[:, p], p, a]
+                moved = -np.expm1(-rate * since[seen[:, p]]) / rate
+                weight[p] = n @ (moved - n @ moved / n.sum()) ** 2
             centre = weight @ z / max(weight.sum(), 1e-12)
             found[a] = weight @ ((z - centre) ** 2 - sampling)
         return np.maximum(found, 0)
@@ -107,6 +111,17 @@ class Design:
         size = (strength * self.distance / self.spread) ** 2
         noncentrality = size * active * self.information()[others].sum()
         return _power(noncentrality, int(others.sum()))
+
+
+def _rate(count: np.ndarray, mean: np.ndarray, times: np.ndarray) -> float:
+    """Rate at which the mean over populations of each type slows down as it goes; 0 or more."""
+    total = count.sum(1)  # (times, types)
+    place = (count[..., None] * mean).sum(1) / np.maximum(total, 1)[..., None]
+    place = place[:, (total > 0).all(0)]  # (times, types seen at all times, dim)
+    speed = np.diff(place, axis=0) / np.diff(times)[:, None, None]
+    between = (place[1:] + place[:-1]) / 2
+    between = between - between.mean(0)
+    return max(0.0, -float((speed * between).sum() / max((between**2).sum(), 1e-12)))
 
 
 def _power(noncentrality: float | np.ndarray, degrees: int, level: float = LEVEL):
