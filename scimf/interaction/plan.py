@@ -1,10 +1,10 @@
 r"""Which pairs of types an experiment can tell, from counts and densities alone, before any fit.
 
 A sender whose density times share is :math:`z_{pb}` moves receivers of type :math:`a` in population
-:math:`p` by :math:`S_{ab}\,z_{pb}\,|d|\,g(t)` until time :math:`t`, where :math:`g(t) = (1 - e^{-\theta
-t}) / \theta`, as they relax at a rate :math:`\theta` and forget what moved them. Their mean over
-:math:`n_{pa}(t)` cells has variance :math:`\sigma^2 / n_{pa}(t)` in each coordinate, and what all
-populations have in common counts as own drift, so that a strength :math:`S_{ab}` has the information
+:math:`p` by :math:`S_{ab}\,z_{pb}\,|d|\,g(t)` until time :math:`t`. As they relax at a rate
+:math:`\theta` they forget what moved them: :math:`g(t) = (1 - e^{-\theta t}) / \theta`. Their mean
+over :math:`n_{pa}(t)` cells has variance :math:`\sigma^2 / n_{pa}(t)` in each coordinate, and what
+all populations have in common counts as own drift, so that :math:`S_{ab}` has the information
 
 .. math::
 
