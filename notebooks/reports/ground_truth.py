@@ -30,7 +30,7 @@
 #   0.63), not by the published softmax (0.10).
 # - *Ligand-receptor pairs* are ranked with an AUPRC of 0.74 [0.47, 1.00] over 5 training seeds on
 #   one data set; chance is 0.24, at a prevalence of 0.13.
-# - *In closed form*, given the types of cells, which the networks are not, strengths are found, too,
+# - *In closed form*, given the types of cells, which the networks are not, strengths are found too,
 #   from 100 cells of a population and in seconds; the design alone tells beforehand how well.
 #
 # **You need** chapters 2 to 5.
@@ -604,7 +604,7 @@ names = np.repeat(list(requests), n_closed * n_replicates)
 
 # %%
 scored = ["heard_type_mean_error", "strength_missing", "strength_error", "own_type_mean_error"]
-shares = ["edge_auroc", "edge_auprc", "sign_accuracy", "coverage_zero", "coverage_not_zero"]
+shares = ["edge_auroc", "edge_auprc", "sign_accuracy", "coverage.zero", "coverage.not_zero"]
 rows = {}
 for name, table in found.groupby(names, sort=False):
     mean = table.groupby("seed")[[*scored, *shares]].mean()
@@ -612,10 +612,9 @@ for name, table in found.groupby(names, sort=False):
     for key in scored:
         run.record({f"hearing.{name}{key}": interval(mean[key])})
     for key in shares:
-        run.record({f"hearing.{name}{key.replace('age_', 'age.')}": share_interval(mean[key])})
+        run.record({f"hearing.{name}{key}": share_interval(mean[key])})
 main = found[names == ""]
 run.record({"hearing.seconds": float(main["seconds"].median()), "hearing.n_data_sets": len(main)})
-run.record({"hearing.strength_missing_of_all": float(main["strength_missing"].mean())})
 pd.DataFrame(rows).T.round(3)
 
 # %% [markdown]

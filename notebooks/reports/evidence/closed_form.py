@@ -70,8 +70,8 @@ def score(found: Interactions, adata: "AnnData") -> dict[str, float]:
     dict
         ``heard_type_mean_error`` and ``strength_missing`` (:func:`evidence.recovery.drift_errors`,
         ``heard_type_mean`` and ``heard_strength``); ``edge_auroc, edge_auprc, sign_accuracy`` of
-        the strengths; ``strength_error``, root mean square over pairs; and ``coverage_zero`` and
-        ``coverage_not_zero``, the share of pairs without and with an edge whose interval holds the
+        the strengths; ``strength_error``, root mean square over pairs; and ``coverage.zero`` and
+        ``coverage.not_zero``, the share of pairs without and with an edge whose interval holds the
         true strength.
     """
     errors = drift_errors([found], adata)
@@ -90,8 +90,8 @@ def score(found: Interactions, adata: "AnnData") -> dict[str, float]:
         "edge_auprc": recovered["auprc"],
         "sign_accuracy": recovered["sign_accuracy"],
         "strength_error": float(np.sqrt(((table["strength"] - true) ** 2).mean())),
-        "coverage_zero": float(covered[true == 0].mean()),
-        "coverage_not_zero": float(covered[true != 0].mean()),
+        "coverage.zero": float(covered[true == 0].mean()),
+        "coverage.not_zero": float(covered[true != 0].mean()),
     }
 
 
