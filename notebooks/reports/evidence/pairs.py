@@ -30,7 +30,8 @@ from sklearn.metrics import average_precision_score
 
 from evidence.paracrine import paracrine
 
-RIDGE = 1e-5  #: relative to the mean eigenvalue
+UNPENALISED = 1e-6  #: penalty of the own drift
+PENALTY = 5e-5  #: of what other pairs do, for each of them
 FALSE_DISCOVERIES = 0.1  #: rate of false pairs among those found that is asked for
 TARGETS = 2  #: genes whose t are added up
 
@@ -132,17 +133,18 @@ def _t_values(rows: _Rows, orders: np.ndarray) -> np.ndarray:  # (pairs, orders,
     """Give the t of each pair, order and gene, given what all other pairs really do."""
     n_rows, n_populations, n_pairs = rows.taken.shape
     real = rows.taken[np.arange(n_rows), rows.population]  # (rows, pairs)
+    real = real / _size(real)
     of = [rows.population == p for p in range(n_populations)]
     each = np.arange(n_populations)
     found = np.zeros((n_pairs, len(orders), rows.change.shape[1]))
     for g in range(rows.change.shape[1]):
         own = np.c_[rows.gap, -rows.place[:, g, None] * (rows.gap != 0)]
+        own = own / _size(own)
+        penalties = np.repeat([UNPENALISED, PENALTY * n_pairs], [own.shape[1], n_pairs - 1])
         y = rows.change[:, g]
         for k in range(n_pairs):
             z = np.c_[own, np.delete(real, k, axis=1)]
-            gram = z.T @ z
-            gram += RIDGE * np.trace(gram) / len(gram) * np.eye(len(gram))
-            inverse = np.linalg.inv(gram)
+            inverse = np.linalg.inv(z.T @ z + n_rows * np.diag(penalties))
             residual = y - z @ inverse @ (z.T @ y)
             x = rows.taken[:, :, k]  # (rows, populations)
             squares = np.stack([(x[rows_of] ** 2).sum(0) for rows_of in of])[each, orders].sum(1)
@@ -151,13 +153,17 @@ def _t_values(rows: _Rows, orders: np.ndarray) -> np.ndarray:  # (pairs, orders,
             crossed = with_z[each, orders].sum(1)  # (orders, columns of z)
             size = squares - ((crossed @ inverse) * crossed).sum(1)
             along = moved[each, orders].sum(1) / np.sqrt(np.maximum(size, 1e-12))
-            left = np.maximum(residual @ residual - along**2, 1e-12)  # with the pair, too
+            left = np.maximum(y @ residual - along**2, 1e-12)  # with the pair, too
             found[k, :, g] = along / np.sqrt(left / n_rows)
     return found
 
 
-def pairs_recovered(*, seed: int, n_populations: int, n_cells: int) -> dict:
-    """Find the pairs of :func:`evidence.paracrine.paracrine`.
+def _size(columns: np.ndarray) -> np.ndarray:
+    return np.sqrt((columns**2).mean(0)) + 1e-12
+
+
+def pairs_recovered(*, permutations: int = 999, **options) -> dict:
+    """Find the pairs of :func:`evidence.paracrine.paracrine`, whose options are passed on.
 
     Returns
     -------
@@ -166,12 +172,13 @@ def pairs_recovered(*, seed: int, n_populations: int, n_cells: int) -> dict:
         that is ``false`` (0 if there are none), and the share of all active pairs that is ``found``
         among them; and ``seconds``.
     """
-    adata = paracrine(seed=seed, n_populations=n_populations, n_cells=n_cells)
-    active = adata.uns["scimf"]["truth"]["active"]
-    numbers = pd.Series(np.arange(len(active)).astype(str))
-    pairs = pd.DataFrame({"ligand": "lig" + numbers, "receptor": "rec" + numbers})
+    adata = paracrine(**options)
+    truth = adata.uns["scimf"]["truth"]
+    active = truth["active"]
+    plain = [(f"lig{k}", f"rec{k}") for k in range(len(active))]
+    pairs = pd.DataFrame(truth.get("listed", plain), columns=["ligand", "receptor"])
     start = time.process_time()
-    table = pairs_in_closed_form(adata, pairs)
+    table = pairs_in_closed_form(adata, pairs, permutations=permutations)
     seconds = time.process_time() - start
     told = (table["q"] <= FALSE_DISCOVERIES).to_numpy()
     return {
