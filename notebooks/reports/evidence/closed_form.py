@@ -12,11 +12,14 @@ so that it is 0 where there is no edge.
 """
 
 import time
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from scimf.dynamics.fitted import FittedSDE
 from scimf.dynamics.snapshots import KEY
+from scimf.interaction.influence import influence
 from scimf.interaction.type_means import TypeSnapshots
 from scimf.interaction.who_moves_whom import Interactions, who_moves_whom
 from scimf.simulate.systems import typed
@@ -92,6 +95,26 @@ def score(found: Interactions, adata: "AnnData") -> dict[str, float]:
         "strength_error": float(np.sqrt(((table["strength"] - true) ** 2).mean())),
         "coverage.zero": float(covered[true == 0].mean()),
         "coverage.not_zero": float(covered[true != 0].mean()),
+    }
+
+
+def requests(seeds: Iterable[int], replicates: int = 1, **options) -> list[dict]:
+    """Options of :func:`recovery_of` for every seed and replicate."""
+    found = []
+    for seed in seeds:
+        for replicate in range(replicates):
+            found.append({"seed": seed, "replicate": replicate} | options)
+    return found
+
+
+def score_of_fit(model: FittedSDE, adata: "AnnData") -> dict[str, float]:
+    """Scores of a trained model that :func:`score` gives, too."""
+    errors = drift_errors([model], adata)
+    truth = adata.uns["scimf"]["truth"]["type_matrix"]
+    return {
+        "heard_type_mean_error": float(errors["heard_type_mean"]),
+        "strength_missing": float(errors["heard_strength"]),
+        "edge_auroc": edge_recovery(influence(model, adata), truth)["auroc"],
     }
 
 
