@@ -145,9 +145,9 @@ moving |= {"kappa": 1.0, "sigma": 0.1}
 attractions = {"linear": moving, "apart": {}}  # two designs of one system
 seeds = range(n_seeds)
 options = {"cache": run.fits, "device": run.device}
+simulators = {**SYSTEMS, "morse": morse, "quorum": quorum}
 
 # %%
-simulators = {**SYSTEMS, "morse": morse, "quorum": quorum}
 data = {}
 fitted = {}
 for words in systems:
