@@ -226,7 +226,7 @@ def _own_drift(
     r"""Relax as :meth:`Design.relaxation` does, or turned by a matrix, or curved.
 
     With the relaxation :math:`r`, ``matrix`` is :math:`(I + G_a / 2)\,r`, entries of the matrix of
-    each type normal with variance 1 / dim, and ``curved`` is :math:`(1 + |r / \theta|^2)\,r / 2`.
+    each type normal with variance 1 / dim, and ``curved`` is :math:`\sqrt{1 + |r / \theta|^2}\,r`.
     """
     n_types, dim = design.start.shape
     drawn = np.random.default_rng([seed, 0, 1]).standard_normal((n_types, dim, dim))
@@ -237,7 +237,7 @@ def _own_drift(
 
     def curved(x: np.ndarray, kind: np.ndarray) -> np.ndarray:
         rate = design.relaxation(x, kind)
-        return rate * (1 + ((rate / THETA) ** 2).sum(-1, keepdims=True)) / 2
+        return rate * np.sqrt(1 + ((rate / THETA) ** 2).sum(-1, keepdims=True))
 
     return {"rate": design.relaxation, "matrix": turned, "curved": curved}[own]
 

@@ -234,7 +234,7 @@ def test_own_drifts_of_other_forms_start_from_the_same_cells():
     _, rate = relaxation(drawn["curved"])
     away2 = ((rate / truth_of(drawn["curved"])["theta"]) ** 2).sum(1, keepdims=True)
     curved = drawn["curved"].obsm["drift_intrinsic"]
-    np.testing.assert_allclose(curved, rate * (1 + away2) / 2, rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(curved, rate * np.sqrt(1 + away2), rtol=1e-3, atol=1e-5)
     kind, rate = relaxation(drawn["matrix"])
     for a in range(2):  # linear, and no multiple of the identity
         own = drawn["matrix"].obsm["drift_intrinsic"][kind == a]
