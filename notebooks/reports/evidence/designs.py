@@ -24,7 +24,7 @@ CELLS = (40, 150)
 TYPES = (3, 6)
 ACTIVE = 0.4  #: share of pairs that interact
 PERMUTATIONS = 199
-WEAK = 1.44  #: standard errors of a strength that is found with probability 0.3
+WEAK = 0.3  #: power of the test of a pair before advice is taken
 PROMISED = 0.8
 CANNOT = 1.0  #: predicted standard error of a pair that cannot be told
 NONE = (1e-9, 1e-9)  #: range of strengths that move nobody, with the same random numbers
@@ -121,7 +121,10 @@ def advice_followed(*, seed: int, draws: int) -> dict:
     design = Design.of(adata)
     pairs = np.argwhere(true_matrix(adata, design.types) != 0)
     a, b = pairs[np.random.default_rng([seed, 2]).integers(len(pairs))]
-    asked = {"strength": WEAK * float(design.standard_errors()[a, b]), "power": PROMISED}
+    strengths = design.standard_errors()[a, b] * np.geomspace(0.1, 10, 400)
+    powers = [design.power_of_pairs(strength)[a, b] for strength in strengths]
+    strength = float(strengths[np.abs(np.array(powers) - WEAK).argmin()])
+    asked = {"strength": strength, "power": PROMISED}
     advice = _plan_of(design, a, b, asked)
     again = 1
     if seed % 2:
@@ -130,7 +133,7 @@ def advice_followed(*, seed: int, draws: int) -> dict:
     else:
         larger = design.more(cells=advice["cells"] / options["n_cells"])
         options["n_cells"] = int(advice["cells"])
-    force = asked["strength"] * unsaturated(design.distance)
+    force = strength * unsaturated(design.distance)
     options["strength"] = (force, force)
     found = 0
     for draw in range(draws):
