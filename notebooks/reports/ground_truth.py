@@ -711,8 +711,8 @@ run.save_figure(fig, "fig_ground_truth_d_error_by_populations_and_cells", data=t
 # `scimf.plan_experiment` predicts the standard error of every strength, and the power of the test,
 # from counts, densities and times alone. Designs are drawn at random (8 to 40 populations, 40 to
 # 150 cells, 3 to 6 types, five courses of times, densities alike to nine-fold), and promises are
-# kept or not. No constant of the errors was fitted, one of the power of a pair's test was, on other
-# designs. What a formula must know: a mean that relaxes *forgets* what moved it (with that left out,
+# kept or not. No constant of the errors was fitted; one of the power of a pair's test was, on other
+# designs. What a formula must know: a mean that relaxes *forgets* what moved it (without that,
 # `remembering`, the predicted errors are too small), and few populations leave little of one sender
 # once all others are given.
 
