@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 FRACTIONS = (1 / 6, 1 / 3, 2 / 3, 4 / 3)  #: kernel widths, of the median distance of two cells
 MOST_CELLS = 1000  #: whose distances give that median
-RESAMPLED = 200  #: times that populations are drawn again for an interval
 
 
 @dataclass(frozen=True)
@@ -34,8 +33,8 @@ class Interactions:
     table
         One row for each ordered pair of types: ``receiver, sender, strength`` (above 0: pulled
         towards the sender, as a multiple of density times share times displacement), ``lo, hi`` (95
-        % interval, populations drawn again), ``se``, and ``p`` and ``q`` of the permutation test
-        (Benjamini and Hochberg); NaN with fewer than six populations.
+        % interval) and ``se`` (jackknife over populations), and ``p`` and ``q`` of the permutation
+        test (Benjamini and Hochberg); NaN with fewer than six populations.
     errors
         Error of populations left out by form of the interaction; the smallest was taken.
     kernels
@@ -98,7 +97,7 @@ def who_moves_whom(
         Of the kernels, in the unit of the coordinates; by default fractions of the median distance
         between two cells of a snapshot.
     permutations, seed
-        Of the p-values, and of drawing populations again.
+        Of the p-values.
 
     Raises
     ------
@@ -121,7 +120,7 @@ def who_moves_whom(
     errors = pd.Series({name: model.error for name, model in models.items()}, name="error")
     model = models[errors.idxmin()]
     strength = model.strengths()
-    se = _resampled_strengths(model, seed).std(0, ddof=1)
+    se = _standard_errors(model)
     half = t.ppf(0.975, len(snapshots.populations) - 1) * se  # a t interval over populations
     p = np.full(strength.shape, np.nan)
     if len(snapshots.populations) >= LEAST_POPULATIONS:
@@ -158,19 +157,19 @@ def _widths(
     return tuple(fraction * median for fraction in FRACTIONS), words
 
 
-def _resampled_strengths(model: WeakForm, seed: int) -> np.ndarray:  # (draws, receiver, sender)
-    """Strengths of populations that were drawn again with replacement."""
-    rng = np.random.default_rng(seed)
+def _standard_errors(model: WeakForm) -> np.ndarray:  # (receiver, sender)
+    """Jackknife: every population is left out once."""
     n = len(model.snapshots.populations)
     found = []
-    for _ in range(RESAMPLED):
-        times_drawn = np.bincount(rng.integers(n, size=n), minlength=n).astype(float)
+    for p in range(n):
+        weights = np.ones(n)
+        weights[p] = 0
         solved = []
         for equations in model.equations:
-            weights = times_drawn[equations.rows.populations]
-            solved.append(equations.solve(model.penalties, weights))
+            kept = weights[equations.rows.populations]
+            solved.append(equations.solve(model.penalties, kept))
         found.append(model.strengths(np.stack(solved)))
-    return np.stack(found)
+    return np.sqrt((n - 1) * np.var(found, axis=0))
 
 
 def _kernels(model: WeakForm, n: int = 50) -> pd.DataFrame:

@@ -5,6 +5,7 @@ in composition (Dirichlet) and in density (log-uniform), which the experimenter 
 ``obs["density"]``.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import anndata as ad
@@ -14,6 +15,7 @@ from scimf.simulate.particles import SIMULATED, TYPE_NAMES, Sampling
 
 TIMES = (0.0, 1.0, 2.0, 3.0, 4.0)
 THETA = 0.4  #: rate at which cells relax to their fate, per unit of time
+OWN = ("rate", "matrix", "curved")  #: forms of the own drift
 WITHOUT_INTERACTION = (0.5, 2.0)  #: range of the density where nothing depends on it
 
 
@@ -32,6 +34,7 @@ def typed(
     compositions: np.ndarray | None = None,
     replicate: int = 0,
     n_simulated: int | None = None,
+    own: str = "rate",
     sigma: float = 0.15,
     step: float = 0.1,
 ) -> ad.AnnData:
@@ -53,13 +56,19 @@ def typed(
         Other cells and other noise of the same system: two replicates differ as two experiments do.
     n_simulated
         Cells of a population, of which those measured are a part; by default no more than those.
+    own
+        How a cell relaxes to its fate: at one "rate"; by a "matrix" of its type; or "curved", at a
+        rate that grows with the distance. See :func:`_own_drift`.
 
     Raises
     ------
     ValueError
-        For fewer than two types, a share outside [0, 1] or proportions that do not sum to 1.
+        For fewer than two types, a share outside [0, 1], proportions that do not sum to 1 or an
+        unknown own drift.
     """
     _require_types(n_types, active)
+    if own not in OWN:
+        raise ValueError(f"typed: own must be one of {OWN}, got {own!r}")
     rng = np.random.default_rng(seed)
     matrix = _draw_type_matrix(rng, n_types, active, strength)
     if reciprocal:
@@ -73,8 +82,10 @@ def typed(
     kind, x = design.draw_cells(rng, max(n_total, n_simulated or 0))
     weight = _pair_weights(matrix, kind, design.density)
 
+    own_drift = _own_drift(design, own, seed)
+
     def drift(x: np.ndarray, kind: np.ndarray, t: float) -> tuple[np.ndarray, np.ndarray]:
-        return design.relaxation(x, kind), _saturating(x, weight)
+        return own_drift(x, kind), _saturating(x, weight)
 
     sampling = Sampling(sigma=sigma, step=step, times=times, n_cells=n_cells)
     adata = sampling.measure(x, drift, rng=rng, kind=kind, density=design.density)
@@ -209,6 +220,28 @@ def _require_types(n_types: int, active: float) -> None:
         raise ValueError(f"{expected}, got n_types={n_types}, active={active}")
 
 
+def _own_drift(
+    design: Design, own: str, seed: int
+) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    r"""Relax as :meth:`Design.relaxation` does, or turned by a matrix, or curved.
+
+    With the relaxation :math:`r`, ``matrix`` is :math:`(I + G_a / 2)\,r`, entries of the matrix of
+    each type normal with variance 1 / dim, and ``curved`` is :math:`\sqrt{1 + |r / \theta|^2}\,r`.
+    """
+    n_types, dim = design.start.shape
+    drawn = np.random.default_rng([seed, 0, 1]).standard_normal((n_types, dim, dim))
+    matrix = np.eye(dim) + 0.5 * drawn / np.sqrt(dim)
+
+    def turned(x: np.ndarray, kind: np.ndarray) -> np.ndarray:
+        return np.einsum("pnde,pne->pnd", matrix[kind], design.relaxation(x, kind))
+
+    def curved(x: np.ndarray, kind: np.ndarray) -> np.ndarray:
+        rate = design.relaxation(x, kind)
+        return rate * np.sqrt(1 + ((rate / THETA) ** 2).sum(-1, keepdims=True))
+
+    return {"rate": design.relaxation, "matrix": turned, "curved": curved}[own]
+
+
 def _draw_type_matrix(
     rng: np.random.Generator, n_types: int, active: float, strength: tuple[float, float]
 ) -> np.ndarray:  # (receiver, sender)
@@ -238,12 +271,14 @@ def _saturating(x: np.ndarray, weight: np.ndarray) -> np.ndarray:  # (population
     ``weight`` (populations, receiver, sender), float32; the sums are bound by memory, not by
     precision.
     """
-    single = x.astype(np.float32)
-    squares = (single**2).sum(-1)
-    pull = single @ single.transpose(0, 2, 1)  # (populations, receiver, sender), reused in place
-    pull *= -2
-    pull += squares[:, :, None]
-    pull += squares[:, None, :] + 1  # 1 + squared distance
-    np.sqrt(np.maximum(pull, 1, out=pull), out=pull)
-    np.divide(weight, pull, out=pull)
-    return (pull @ single - pull.sum(-1, keepdims=True) * single).astype(float)
+    total = np.empty_like(x)
+    for p, cells in enumerate(x.astype(np.float32)):  # one at a time: they fit into less memory
+        squares = (cells**2).sum(-1)
+        pull = cells @ cells.T  # (receiver, sender), reused in place
+        pull *= -2
+        pull += squares[:, None]
+        pull += squares + 1  # 1 + squared distance
+        np.sqrt(np.maximum(pull, 1, out=pull), out=pull)
+        np.divide(weight[p], pull, out=pull)
+        total[p] = pull @ cells - pull.sum(-1, keepdims=True) * cells
+    return total

@@ -1,6 +1,6 @@
 """A simulated system for one report: genes, among them ligands, receptors and many decoys."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import anndata as ad
 import numpy as np
@@ -9,6 +9,8 @@ from scimf.simulate.particles import SIMULATED, TYPE_NAMES, Sampling
 N_TYPES = 4
 N_ACTIVE = 3  #: pairs that signal
 N_DECOYS = 20  #: pairs that do not
+N_DECOYS_HARDER = 200
+TREND = 0.3  #: s.d. of the rate at which a ligand rises or falls in a population, if it does
 TIMES = (0.0, 0.5, 1.0, 1.5, 2.0)
 DECAY = 0.7  #: rate at which genes relax to their level, per unit of time
 STRENGTH = 3.0  #: of a signal that saturates
@@ -18,7 +20,9 @@ SIGMA = 0.1  #: noise per square root of time
 STEP = 0.1  #: largest Euler-Maruyama step
 
 
-def paracrine(*, seed: int = 0, n_populations: int = 48, n_cells: int = 100) -> ad.AnnData:
+def paracrine(
+    *, seed: int = 0, n_populations: int = 48, n_cells: int = 100, harder: bool = False
+) -> ad.AnnData:
     r"""Genes, ligands and receptors: a few pairs signal, many more are expressed and do nothing.
 
     Intrinsic drift: every gene relaxes to its level in that cell, :math:`\gamma(\ell_{ig} - x_g)`,
@@ -27,25 +31,40 @@ def paracrine(*, seed: int = 0, n_populations: int = 48, n_cells: int = 100) -> 
     :math:`\text{strength} \cdot z^2 / (1 + z^2)`, :math:`z = R_i \bar L_i`. How decoys can be told
     from active pairs is in :class:`_Network` and :func:`_draw_levels`.
 
+    Parameters
+    ----------
+    harder
+        Ten times as many decoys; the first active pair needs a second receptor, that of the first
+        decoy (the rarer of the two counts); every active receptor is listed with a decoy's ligand,
+        too; and ligands rise or fall with time, in each population at rates of its own.
+
     Returns
     -------
     AnnData
         ``X`` (cells, genes): ``lig0...``, ``rec0...`` (pair k is ``lig{k}``, ``rec{k}``),
         ``tgt...``, ``prog...``; truth: ``active`` (pairs,), ``targets`` (gene names, active pairs x
         2), ``type_matrix`` (number of active pairs that the type of the column sends and that of
-        the row receives).
+        the row receives); if ``harder`` also ``listed``, the ligand and the receptor of each pair.
     """
     rng = np.random.default_rng(seed)
     n_total = n_cells * len(TIMES)
-    network = _Network.draw(rng)
+    network = _Network.draw(rng, N_DECOYS_HARDER if harder else N_DECOYS)
     composition = rng.dirichlet(np.ones(N_TYPES), size=n_populations)
     density = np.exp(rng.uniform(*np.log(DENSITIES), size=n_populations))
     kind = np.stack([rng.choice(N_TYPES, size=n_total, p=p) for p in composition])
     level = _draw_levels(rng, network, kind)
     x = _draw_start(rng, network, level)
+    trend = np.zeros((n_populations, 1, len(network.ligand)))
+    if harder:
+        network = replace(network, second=network.receptor[np.flatnonzero(~network.active)[0]])
+        trend = rng.normal(0, TREND, trend.shape)
 
     def drift(x: np.ndarray, kind: np.ndarray, t: float) -> tuple[np.ndarray, np.ndarray]:
-        return network.intrinsic_drift(x, level), network.interaction_drift(x, density)
+        now = level
+        if harder:
+            now = level.copy()
+            now[..., network.ligand] *= np.exp(trend * t)
+        return network.intrinsic_drift(x, now), network.interaction_drift(x, density)
 
     sampling = Sampling(sigma=SIGMA, step=STEP, times=TIMES, n_cells=n_cells)
     adata = sampling.measure(x, drift, rng=rng, kind=kind, density=density)
@@ -76,10 +95,11 @@ class _Network:
     active: np.ndarray  # (pairs,) bool
     level: np.ndarray  # (types, genes)
     pushed: np.ndarray  # (2 x active pairs,), the programme gene that each target pushes
+    second: int | None = None  # receptor that the first active pair needs, too
 
     @classmethod
-    def draw(cls, rng: np.random.Generator) -> "_Network":
-        n_pairs = N_ACTIVE + N_DECOYS
+    def draw(cls, rng: np.random.Generator, n_decoys: int) -> "_Network":
+        n_pairs = N_ACTIVE + n_decoys
         names = []
         for kind, n in (("lig", n_pairs), ("rec", n_pairs), ("tgt", 2 * N_ACTIVE)):
             names += [f"{kind}{k}" for k in range(n)]
@@ -116,18 +136,38 @@ class _Network:
         sent = positive[..., self.ligand[self.active]]  # (populations, cells, active pairs)
         of_others = sent.sum(1, keepdims=True) - sent
         around = density[:, None, None] * of_others / (x.shape[1] - 1)
-        bound = (positive[..., self.receptor[self.active]] * around) ** 2
+        bound = (self.received_by(positive) * around) ** 2
         drift = np.zeros_like(x)
         drift[..., self.target] = np.repeat(STRENGTH * bound / (1 + bound), 2, axis=-1)
         return drift
 
+    def received_by(self, expression: np.ndarray) -> np.ndarray:  # (..., active pairs)
+        """Receptor of each active pair; of a complex the rarer subunit."""
+        receptor = expression[..., self.receptor[self.active]]
+        if self.second is not None:
+            receptor[..., 0] = np.minimum(receptor[..., 0], expression[..., self.second])
+        return receptor
+
+    def listed(self) -> np.ndarray:  # (pairs, 2), names of ligand and receptor
+        """Pairs with their complex, and active receptors once more with the ligands of decoys."""
+        names = np.array(self.names, dtype=object)
+        receptor = names[self.receptor]
+        active = np.flatnonzero(self.active)
+        receptor[active[0]] += f"_{self.names[self.second]}"
+        decoys = np.flatnonzero(~self.active)[1 : 1 + len(active)]
+        ligands = [*names[self.ligand], *names[self.ligand[decoys]]]
+        return np.array([ligands, [*receptor, *receptor[active]]], dtype=str).T
+
     def truth(self) -> dict[str, np.ndarray]:
         """Which pairs signal to which genes, and from which type to which."""
         sends = self.level[:, self.ligand[self.active]] > 0.5  # (types, active pairs)
-        receives = self.level[:, self.receptor[self.active]] > 0.5
+        receives = self.received_by(self.level) > 0.5
         targets = np.array([self.names[gene] for gene in self.target])
-        return {
-            "active": self.active,
+        more = {"active": self.active}
+        if self.second is not None:
+            more = {"active": np.append(self.active, np.zeros(N_ACTIVE, dtype=bool))}
+            more["listed"] = self.listed()
+        return more | {
             "targets": targets.reshape(-1, 2),
             "type_matrix": receives.astype(float) @ sends.T,
             "types": np.array(TYPE_NAMES[: len(self.level)]),

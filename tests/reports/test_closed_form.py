@@ -1,0 +1,63 @@
+"""Scores of the closed form: what is called true is what the simulator did."""
+
+import json
+
+import numpy as np
+from evidence import closed_form
+from evidence.designs import drawn_design
+from evidence.kept import kept
+
+from scimf.interaction.type_means import TypeSnapshots
+from scimf.interaction.who_moves_whom import who_moves_whom
+
+SMALL = {"n_populations": 4, "n_cells": 15, "n_types": 3, "dim": 3, "times": (0.0, 1.0)}
+
+
+def test_true_strengths_are_those_of_loops_over_cells():
+    adata = closed_form.simulated(seed=2, **SMALL)
+    snapshots = TypeSnapshots.of(adata)
+    matrix = adata.uns["scimf"]["truth"]["type_matrix"]
+    along, size = np.zeros((3, 3)), np.zeros((3, 3))
+    for t, time in enumerate(snapshots.times):
+        for p, name in enumerate(snapshots.populations):
+            here = (adata.obs["time"] == time) & (adata.obs["population"] == name)
+            kind = adata.obs["cell_type"]
+            for a, receiver in enumerate(snapshots.types):
+                for b, sender in enumerate(snapshots.types):
+                    pull, force, n = np.zeros(3), np.zeros(3), 0
+                    for x in adata.X[here & (kind == receiver)].astype(float):
+                        for y in adata.X[here & (kind == sender)].astype(float):
+                            n += 1
+                            pull += y - x
+                            force += matrix[a, b] * (y - x) / np.sqrt(1 + ((y - x) ** 2).sum())
+                    if a != b and n:
+                        sent = snapshots.sent[t, p, b] / n
+                        along[a, b] += sent**2 * pull @ force
+                        size[a, b] += sent**2 * pull @ pull
+    others = ~np.eye(3, dtype=bool)
+    found = closed_form.true_strengths(adata, snapshots)
+    np.testing.assert_allclose(found[others], (along / np.maximum(size, 1e-9))[others], rtol=1e-4)
+    assert np.array_equal(found[others] == 0, matrix[others] == 0)
+
+
+def test_a_good_reading_scores_well_and_a_reversed_one_does_not():
+    adata = closed_form.simulated(seed=1, n_populations=10, n_cells=50, n_types=3, active=0.5)
+    found = who_moves_whom(adata, form="towards", permutations=1)
+    scores = closed_form.score(found, adata)
+    assert scores["heard_type_mean_error"] < 0.25
+    assert abs(scores["strength_missing"]) < 0.15
+    assert scores["edge_auroc"] == scores["sign_accuracy"] == 1
+    assert scores["strength_error"] < 0.05
+    found.table[["strength", "lo", "hi"]] *= -1
+    assert closed_form.score(found, adata)["sign_accuracy"] == 0
+
+
+def test_what_was_answered_is_kept(tmp_path):
+    requests = [{"seed": 0}, {"seed": 1}]
+    first = kept(drawn_design, requests, cache=tmp_path)
+    assert first["n_cells"].tolist() == [drawn_design(seed)["n_cells"] for seed in (0, 1)]
+    for path in tmp_path.iterdir():
+        path.write_text(json.dumps({"n_cells": 7}))
+    again = kept(drawn_design, [*requests, {"seed": 2}], cache=tmp_path)
+    assert again["seed"].tolist() == [0, 1, 2]
+    assert again["n_cells"].tolist() == [7, 7, drawn_design(2)["n_cells"]]
