@@ -40,8 +40,7 @@ def load(
     ----------
     name_or_path
         A name from ``scimf/data/registry.toml`` or ``scimf.simulate.systems.SYSTEMS``; the path of
-        an ``.h5ad``, ``.zarr``, ``.loom``, 10x (``.h5`` or a folder), ``.mtx``, ``.csv``
-        or ``.tsv`` file; or an AnnData in memory, which is copied.
+        an ``.h5ad``, ``.zarr``, ``.loom``, 10x, ``.mtx`` or table; or an AnnData, which is copied.
     time_key, type_key, population_key, batch_key
         Your own file only, as are the next two: columns of ``obs`` with the time, the cell type,
         the population and the batch. ``None`` takes those of these names where there are any.
@@ -55,17 +54,14 @@ def load(
         place of X); ``drop`` (labels of the time column that are no time) and ``bins`` (of a
         continuous time: a width in its own unit, or "4 equal" for equal numbers of cells); of a
         table, ``genes`` and ``labels`` (columns: names, ``prefix*`` or ``first:last``) and ``sep``.
-        ``n_pcs=50 | 100`` for ``cite_hspc``, ``which="attraction" | "no_interaction"`` for
-        ``cytobridge_sim``, anything the simulator takes (``seed``, ``n_cells``, ...) for a
-        simulated system.
+        For a registered set its variants, for a system what the simulator takes (``seed``, ...).
 
     Returns
     -------
     AnnData
-        ``X`` (cells, columns); ``obs["time"]`` float64 in ``uns["scimf"]["time_unit"]``, except in
-        the sets where that unit is "none", which are one snapshot each; ``obs["cell_type"]``,
-        ``obs["population"]`` and ``obs["batch"]`` where known; provenance and warnings in
-        ``uns["scimf"]``.
+        ``X`` (cells, columns); ``obs["time"]`` float64 in ``uns["scimf"]["time_unit"]`` (not in
+        sets of one snapshot, where that is "none"); ``obs["cell_type"]``, ``obs["population"]`` and
+        ``obs["batch"]`` where known; provenance and warnings in ``uns["scimf"]``.
 
     Raises
     ------

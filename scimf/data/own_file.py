@@ -42,13 +42,7 @@ class OwnFile:
     given: ad.AnnData | None = None  #: cells in memory; ``path`` is then only what they are called
 
     def load(self) -> ad.AnnData:
-        """Read and check it, and note in words what it was taken for.
-
-        Raises
-        ------
-        ValueError
-            If it cannot be used; names the file and the key.
-        """
+        """Read and check it, and note in words what it was taken for; see :func:`scimf.load`."""
         columns = {kind: getattr(self, kind) for kind in LABELS}
         keys = tuple(key for key in columns.values() if key is not None)
         choices = TableChoices(self.time, keys, self.genes, self.labels, self.sep)
@@ -135,9 +129,7 @@ def _read_labels(
     labels = DataFile(path).column(obs, key, f"the {default} of each cell").astype(object)
     missing = int(labels.isna().sum())
     if missing and default == "population":  # a guess would mix populations that never met
-        raise ValueError(
-            f"{path}: obs[{key!r}] is missing for {missing} cells, expected it for each"
-        )
+        raise ValueError(f"{path}: obs[{key!r}] is missing for {missing} cells, expected all")
     if missing:
         notes.append(f"{missing} cells without a {default} are called 'unknown'.")
     return labels.where(labels.notna(), "unknown").astype(str).astype("category")

@@ -41,12 +41,7 @@ class TextTable:
         """Find out how a table is written; what should be known about it is added to ``notes``.
 
         ``separator`` is one character or a key of :data:`SEPARATORS`; ``None`` tells it from the
-        text.
-
-        Raises
-        ------
-        ValueError
-            If the separator cannot be told, lines differ in their fields, or there is no row.
+        text. A ``ValueError`` if that fails, lines differ in their fields, or there is no row.
         """
         text = _text_of(path, notes)
         above = ABOVE.match(text)[0].split("\n")[:-1]

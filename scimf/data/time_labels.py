@@ -84,10 +84,7 @@ def times_of_labels(
 ) -> tuple[list[float], str | None]:
     """Return the time of each label (numbers, texts or dates), and their unit if they tell it.
 
-    Raises
-    ------
-    ValueError
-        If a label cannot be read, if there are two readings, or if two labels would be one time.
+    A ``ValueError`` if a label has no reading or two, or if two labels would be one time.
     """
     texts = [str(label).strip() for label in labels]
     if texts and all(map(_PACKED_DATE.fullmatch, texts)):

@@ -21,12 +21,8 @@ def cells_with_a_time(
 ) -> np.ndarray:  # (cells,) bool
     """Find the cells whose label in ``obs[key]`` is none of those to be dropped.
 
-    These are a list, or a text with commas between them; "nan" stands for a missing value.
-
-    Raises
-    ------
-    ValueError
-        If the column or a label is not there, or no cell would be left.
+    These are a list, or a text with commas between them; "nan" stands for a missing value. A
+    ``ValueError`` if the column or a label is not there, or no cell would be left.
     """
     column = DataFile(path).column(obs, key, "the time of each cell").astype(object)
     where = f"{path}: obs[{key!r}]"
@@ -56,13 +52,8 @@ def read_times(
     """Return times (cells,) float64, and the unit if labels or the name of the column tell it.
 
     For a continuous time, ``bins`` is a width in the unit of the column, or "4 equal" for as many
-    bins of equal numbers of cells; each stands at the mean time of its cells.
-
-    Raises
-    ------
-    ValueError
-        If some cells have no time, labels have no reading or more than one, or there are not
-        several snapshots; names the column and what to write instead.
+    bins of equal numbers of cells; each stands at the mean time of its cells. A ``ValueError``
+    names the column and what to write instead if there are not several snapshots in it.
     """
     expected = "the time of each cell (or another column: time_key=...)"
     column = DataFile(path).column(obs, key, expected)
@@ -113,8 +104,7 @@ def _binned(
     shown = []
     for k in np.unique(index).tolist():
         mine = index == k
-        mean = round(float(times[mine].mean()), digits)
-        binned[mine] = mean
+        binned[mine] = mean = round(float(times[mine].mean()), digits)
         shown.append(f"{edges[k]:g} to {edges[k + 1]:g} ({mine.sum()} cells, at {mean})")
     notes.append(f"Times were put into {len(shown)} bins: {', '.join(shown[:30])}.")
     return binned

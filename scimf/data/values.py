@@ -148,17 +148,9 @@ def choose_values(
 ) -> tuple[ad.AnnData, str, str]:  # with these values in X, their form, and why in words
     """Decide which values are used, and what they are; doubts are added to ``notes``.
 
-    Parameters
-    ----------
-    layer, form
-        What the user decided: "X", "raw", a layer or a key of ``obsm``; one of :data:`FORMS`.
-    recorded
-        Form that the file itself tells; believed unless the values contradict.
-
-    Raises
-    ------
-    ValueError
-        If that cannot be told, or is not what was declared.
+    The user may decide on a ``layer`` ("X", "raw", a layer or a key of ``obsm``) and on the
+    ``form`` (of :data:`FORMS`); the form that is ``recorded`` in the file is believed unless the
+    values contradict. A ``ValueError`` if it cannot be told, or is not what was declared.
     """
     matrices = _matrices(adata)
     if form is not None and form not in FORMS:

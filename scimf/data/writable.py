@@ -44,10 +44,7 @@ class _Trial:
 
     def frame(self, frame: pd.DataFrame, where: str) -> pd.DataFrame:
         """Mend the columns of a table, and the names of its rows."""
-        if frame.index.dtype.kind in "iu":
-            index = frame.index.rename(None)
-        else:
-            index = pd.Index([_text(name) for name in frame.index])
+        index = pd.Index([_text(name) for name in frame.index])
         return pd.DataFrame(self.mended(frame.items(), where), index=index)
 
     def mended(self, items: Iterable[tuple[Any, Any]], where: str) -> dict[str, Any]:
