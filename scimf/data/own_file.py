@@ -16,7 +16,6 @@ from scimf.data.times import cells_with_a_time, read_times
 from scimf.data.values import choose_values
 from scimf.data.writable import make_writable
 
-OPTIMISTIC = "PCs: if they were fitted on all times, held-out numbers from them are optimistic."
 ASIDE = "_of_file"  #: what the names of the user's own columns end in where one of ours is written
 #: Read where they are there: one positive number for all cells that agree in these labels.
 AMOUNTS = {"density": ["population"], "mass": ["population", "time"]}
@@ -51,7 +50,6 @@ class OwnFile:
         if not adata.n_obs:
             raise ValueError(f"{self.path}: holds no cell, expected many at each of several times")
         DataFile(self.path).require_unique(adata.obs_names, "cell names (obs_names)")
-        DataFile(self.path).require_unique(adata.var_names, "gene names (var_names)")
         if self.drop is not None:
             kept = cells_with_a_time(adata.obs, self.time, self.path, self.drop, notes)
             adata = adata[kept].copy()
@@ -67,7 +65,7 @@ class OwnFile:
             for key in [key for key in adata.obsm if key.endswith("_scimf")]:
                 _set_aside(adata.obsm, "obsm", key, "it is not from this package", notes)
             if form == "pcs":
-                notes.append(OPTIMISTIC)
+                notes.append("PCs: were they fitted on all times, held-out numbers are optimistic.")
         population = labels["population"]
         if not before and population is not None and self.population is None:
             if kind := _repeated(population, adata, labels):
@@ -115,9 +113,6 @@ def _record_of(adata: ad.AnnData, notes: list[str]) -> dict:
     if record is not None:
         notes.append("uns['scimf'] of the file is no record of this package and was replaced.")
     return {}
-
-
-# ------------------------------------------------------------------------ the user's own columns
 
 
 def _read_labels(

@@ -209,10 +209,9 @@ def _checked(x: sparse.csr_matrix, expected: str, path: Path) -> sparse.csr_matr
 
 
 def _read_conditions(files: list[Path], **conditions: str) -> ad.AnnData:
-    """One snapshot with the conditions of scLDM, of one file or of several (or one per screen).
+    """One snapshot of one or several files; a condition of scLDM is a column of ``obs``.
 
-    Each condition is read from a column of ``obs``; or it is the one of some words, such as
-    "train|test", that stands in the name of the file.
+    Or it is the one of some words, such as "train|test", that stands in the name of the file.
     """
     parts = [_read_part(file, conditions) for file in files]
     adata = ad.concat(parts, index_unique="-" if len(parts) > 1 else None)  # they share barcodes

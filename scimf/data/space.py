@@ -159,9 +159,8 @@ def _fit_genes(adata: ad.AnnData, split: Split, form: str, n_pcs: int, n_genes: 
     varies = np.flatnonzero(_dense(x.max(axis=0)).ravel() > _dense(x.min(axis=0)).ravel())
     if not len(varies):
         raise ValueError("X: no gene varies between training cells, expected at least one")
-    n_constant = adata.n_vars - len(varies)
-    if n_constant:
-        warnings.append(f"{n_constant} genes that are constant in the training cells were dropped.")
+    if constant := adata.n_vars - len(varies):
+        warnings.append(f"{constant} genes that are constant in the training cells were dropped.")
     chosen = varies
     if len(varies) > n_genes:
         import scanpy as sc
@@ -188,8 +187,7 @@ def _principal_components(z: np.ndarray, n: int) -> np.ndarray:  # (n, genes)
     """Fit principal components to scaled cells (cells, genes), which are overwritten."""
     from sklearn.decomposition import PCA
 
-    # Arpack is quicker for a few of many components but cannot find nearly all of them; both are
-    # deterministic.
+    # Arpack is quicker for a few of many components but cannot find nearly all of them.
     solver = "arpack" if 3 * n < min(z.shape) else "full"
     pca = PCA(n, svd_solver=solver, random_state=0, copy=False).fit(z)
     components = pca.components_.astype(np.float64)

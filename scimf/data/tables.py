@@ -21,7 +21,7 @@ PLAIN = r"-?(0|[1-9]\d*)(\.\d+)?([eE][-+]?\d+)?"  #: numbers, but no "01" and no
 #: What may be a number with other signs than the rest has; 1,234 may be 1234 or 1.234.
 ODD = rf"{WITH_POINT}|{WITH_COMMA}|[-+]?\d{{1,3}}([,'’ ]\d{{3}})+([.,]\d+)?"
 _KNOWN = read_toml(Path(__file__).with_name("columns.toml"))
-#: By "names", "genes" and "labels": which headings are such columns.
+#: By "names", "genes", "labels" and "coordinates": which headings are such columns.
 LIKE = {kind: re.compile("|".join(map(translate, like)), re.I) for kind, like in _KNOWN.items()}
 #: What is left out of names here or there: a number that ends them, as Cell Ranger counts samples.
 ENDINGS = (("$^", "$^"), (r"-\d+$", "$^"), ("$^", r"-\d+$"))
@@ -119,8 +119,7 @@ def _roles_of(table: TextTable, choices: TableChoices, notes: list[str]) -> _Rol
         raise ValueError(f"{path}: no column of genes in {columns[:5]} (genes=..., GENES=)")
     kept = (keys | known | texts).union(labels, names).difference(genes)
     labels = [name for name in columns if name in kept]
-    dropped = len(columns) - len(genes) - len(labels)
-    if dropped:
+    if dropped := len(columns) - len(genes) - len(labels):
         notes.append(f"Dropped {dropped} columns of numbers that are neither genes nor labels.")
     return _Roles(names, genes, labels)
 
@@ -261,8 +260,7 @@ def join_cells(
         notes.append(f"Turned {path.name}: its columns are the cells of {cells.name}.")
     if not is_exact:
         notes.append(f"Cells were found in {cells.name} but for the number that ends their names.")
-    extra = len(frame) - len(rows)
-    if extra:
+    if extra := len(frame) - len(rows):
         notes.append(f"{extra} rows of {cells.name} are of no cell in {path.name}.")
     labels = _obs_of(frame.iloc[rows].drop(columns=[*{column, ""} & {*frame}]), choices)
     for name in labels:

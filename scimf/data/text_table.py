@@ -51,8 +51,7 @@ class TextTable:
         if last.startswith("#") and last.count(separator) == first.count(separator) > 1:
             text = above.pop().lstrip("# ") + "\n" + text
             notes.append(f"{path.name}: the header is a comment, read without its '#'.")
-        comments = sum(line.startswith("#") for line in above)
-        if comments:
+        if comments := sum(line.startswith("#") for line in above):
             notes.append(f"{path.name}: {comments} lines of comment at the top were skipped.")
         try:
             table = _cut(path, "\n" * len(above) + text, separator)

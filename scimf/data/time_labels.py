@@ -140,9 +140,6 @@ def _read_label(label: str) -> _Label | None:
     return _Label(low, high, next(iter(units), None), others, bool(part["dash"]), is_open)
 
 
-# ------------------------------------------------------------------------------- labels together
-
-
 def _decide_dashes(labels: dict[str, _Label], where: str, notes: list[str]) -> None:
     """Decide from all labels whether a dash between a word and a number is a sign."""
     dashed = {text: label for text, label in labels.items() if label.has_dash}

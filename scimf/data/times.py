@@ -77,9 +77,6 @@ def read_times(
     return _without_noise(times, where, notes), unit
 
 
-# --------------------------------------------------------------------------- numbers of all cells
-
-
 def _binned(
     times: np.ndarray, bins: str | float, where: str, notes: list[str]
 ) -> np.ndarray:  # (cells,)
@@ -100,14 +97,12 @@ def _binned(
     inner = edges[1:-1] - NEAR * narrow  # 0.3 is in the bin that begins at 3 * 0.1
     index = np.searchsorted(inner, times, side="right")
     digits = 3 - int(np.floor(np.log10(narrow)))  # few enough to be typed
-    binned = np.empty_like(times)
+    means = pd.Series(times).groupby(index).mean().round(digits)
     shown = []
-    for k in np.unique(index).tolist():
-        mine = index == k
-        binned[mine] = mean = round(float(times[mine].mean()), digits)
-        shown.append(f"{edges[k]:g} to {edges[k + 1]:g} ({mine.sum()} cells, at {mean})")
+    for k, mean in means.items():
+        shown.append(f"{edges[k]:g} to {edges[k + 1]:g} ({(index == k).sum()} cells, at {mean})")
     notes.append(f"Times were put into {len(shown)} bins: {', '.join(shown[:30])}.")
-    return binned
+    return means[index].to_numpy()
 
 
 def _without_noise(

@@ -4,7 +4,6 @@ The values themselves decide, whatever a matrix is called. Where X can be none o
 the layers are looked through; where two readings are possible, the user is asked.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -16,6 +15,7 @@ import pandas as pd
 from scipy import sparse
 
 from scimf.data.blocks import DataFile
+from scimf.data.tables import LIKE
 
 FORMS = ("counts", "lognorm", "pcs", "state")
 FAR = 50  #: times as far from the middle as half of the cells: not like the others
@@ -26,12 +26,6 @@ BESIDE = 1e-3  #: numbers this near to whole ones are whole ones with noise
 SAMPLE = 500  #: cells that are looked at closely
 EXACT = 2**24  #: float32 holds every whole number up to here
 LOGARITHMS = {"log1p": 1.0, "log2(1 + x)": np.log(2), "log10(1 + x)": np.log(10)}
-#: Columns of tools that make coordinates: ``PC1``, ``PC_1``, ``UMAP-2``, ``latent0``, ``Z_0``.
-COORDINATES = re.compile(
-    r"(x_)?(pca?s?|ic|lsi|nmf|comp(onent)?|dim|dc|umap|t-?sne|phate|latent|z|scvi|harmony|factor"
-    r"|program)[ _.-]?\d+",
-    re.IGNORECASE,
-)
 
 
 def recorded_form(adata: ad.AnnData) -> str | None:
@@ -112,7 +106,7 @@ class Values:
     def coordinates(self) -> bool:
         """Whether columns lie or are named like coordinates."""
         names = self.var.index.astype(str)
-        return self.where.startswith("obsm['X_") or all(map(COORDINATES.fullmatch, names))
+        return self.where.startswith("obsm['X_") or all(map(LIKE["coordinates"].fullmatch, names))
 
 
 def _near_whole(numbers: np.ndarray) -> np.ndarray:
@@ -224,11 +218,10 @@ def _contradiction(form: str, values: Values, *, decoded: bool = False) -> str:
 
 def _rounded(counts: Values, notes: list[str]) -> Values:
     """Take noise from whole numbers; fractions stay as they are."""
-    where = counts.where
     if not counts.like_counts:
-        notes.append(f"{where}: fractional counts are kept; models of counts need whole numbers.")
+        notes.append(f"{counts.where}: fractional counts are kept; count models need whole ones.")
     elif (counts.numbers != np.rint(counts.numbers)).any():
-        notes.append(f"{where}: numbers within {BESIDE:g} of whole ones were rounded.")
+        notes.append(f"{counts.where}: numbers within {BESIDE:g} of whole ones were rounded.")
         is_sparse = sparse.issparse(counts.x)
         return replace(counts, x=counts.x.rint() if is_sparse else np.rint(counts.x))
     return counts

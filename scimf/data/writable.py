@@ -20,8 +20,7 @@ RESERVED = ("", ".", "..", "_index")  #: names that mean something else in a fil
 def make_writable(adata: ad.AnnData, notes: list[str]) -> None:
     """Mend in place whatever ``write_h5ad`` would refuse; what is changed is added to ``notes``.
 
-    Names lose slashes and become unique texts, columns become text, and what is no column and
-    cannot be written is left out.
+    Names lose slashes and become unique texts, columns become text, anything else is left out.
     """
     with h5py.File("trial", "w", driver="core", backing_store=False) as file:
         trial = _Trial(file, notes)
