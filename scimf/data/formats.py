@@ -11,7 +11,7 @@ import pandas as pd
 from scimf.data.blocks import WORDS, DataFile
 from scimf.data.matrix_folder import read_matrix
 from scimf.data.other_tools import read_store
-from scimf.data.tables import AS_FOUND, TableChoices, join_cells, read_table
+from scimf.data.tables import TableChoices, join_cells, read_table
 from scimf.data.text_table import SUFFIXES
 
 HDF5 = (".h5ad", ".loom", ".h5", ".h5mu", ".hdf5", ".h5seurat")
@@ -22,7 +22,7 @@ GENE_KIND = "Gene Expression"  #: what 10x calls the rows that are genes
 def read_cells(
     path: Path,
     *,
-    choices: TableChoices = AS_FOUND,
+    choices: TableChoices | None = None,
     cells: Path | None = None,
     given: ad.AnnData | None = None,
 ) -> tuple[ad.AnnData, list[str]]:  # cells x genes, and what should be known about the reading
@@ -45,6 +45,7 @@ def read_cells(
         If a file is missing, damaged or something else, or if the names of the cells do not match.
     """
     notes: list[str] = []
+    choices = choices or TableChoices()
     for file in (path if given is None else None, cells):
         if file is not None and not file.exists():
             raise ValueError(f"{file}: no such file")

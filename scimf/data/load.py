@@ -1,8 +1,7 @@
 """Data by name or from your own file: always an AnnData with real times, types and provenance.
 
-``load("typed")`` simulates, ``load("cite_hspc")`` reads (and if need be downloads) a registered
-data set, ``load("my.h5ad", time_key="day")`` checks a file of your own first and says in words what
-it takes it for.
+``load("typed")`` simulates, ``load("cite_hspc")`` reads a registered data set,
+``load("my.h5ad", time_key="day")`` checks a file of your own and says what it takes it for.
 """
 
 from pathlib import Path
@@ -17,7 +16,6 @@ from scimf.data.readers import READERS
 from scimf.data.registry import entries, fetch
 from scimf.simulate.systems import SYSTEMS
 
-IN_MEMORY = "AnnData in memory"  #: what errors and provenance call cells that have no file
 #: What is for your own file only: arguments of :func:`load`, and more options.
 KEYWORDS = ("time_key", "type_key", "population_key", "batch_key", "cells", "form")
 OPTIONS = ("layer", "genes", "labels", "sep", "bins", "drop")
@@ -74,7 +72,7 @@ def load(
     if not isinstance(name_or_path, str | Path | ad.AnnData):
         raise ValueError(f"expected a name, path or AnnData, got {type(name_or_path).__name__}")
     given = name_or_path if isinstance(name_or_path, ad.AnnData) else None
-    name = str(name_or_path) if given is None else IN_MEMORY
+    name = str(name_or_path) if given is None else "AnnData in memory"
     columns = (time_key, type_key, population_key, batch_key)
     if name in entries() or name in SYSTEMS:
         if (*columns, cells, form) != ("time", None, None, None, None, None):

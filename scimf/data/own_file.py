@@ -47,12 +47,12 @@ class OwnFile:
         choices = TableChoices(self.time, keys, self.genes, self.labels, self.sep)
         adata, notes = read_cells(self.path, choices=choices, cells=self.cells, given=self.given)
         before = _record_of(adata, notes)
-        if not adata.n_obs:
-            raise ValueError(f"{self.path}: holds no cell, expected many at each of several times")
         DataFile(self.path).require_unique(adata.obs_names, "cell names (obs_names)")
         if self.drop is not None:
             kept = cells_with_a_time(adata.obs, self.time, self.path, self.drop, notes)
             adata = adata[kept].copy()
+        if not adata.n_obs:
+            raise ValueError(f"{self.path}: holds no cell, expected many at each of several times")
         times, unit = read_times(adata.obs, self.time, self.path, notes, self.bins)
         labels = {"time": pd.Series(times, index=adata.obs_names)}
         for kind, key in columns.items():

@@ -1,8 +1,7 @@
 """From the files of a registered data set to an AnnData: one small reader each, and their table.
 
-The sets of the scIMF and scLDM papers stand at the end: their files are to be had by hand, so a
-file that is cut short, swapped with another or of another layout is a ``ValueError`` that names it,
-the key and what was expected. Nothing is unpickled, so no ``.rds`` is read.
+The files of the scIMF and scLDM papers' sets are to be had by hand, so one that is cut short,
+swapped with another or of another layout is a ``ValueError``. Nothing is unpickled.
 """
 
 import re

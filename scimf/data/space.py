@@ -48,8 +48,7 @@ class Space:
     def encode(self, adata: ad.AnnData) -> np.ndarray:
         """Return coordinates (cells, d), float32, of any cells measured in the same genes.
 
-        The genes may come in any order. Values are of the form of the data, unless
-        ``uns["scimf"]["form"]`` says "lognorm" where the data are counts.
+        The genes may come in any order; of counts, log-normalised cells are taken too.
 
         Raises
         ------
@@ -66,10 +65,7 @@ class Space:
         return np.concatenate(blocks).astype(np.float32)
 
     def decode(self, z: np.ndarray) -> np.ndarray:
-        """Return log-normalised expression (cells, genes) of coordinates (cells, d).
-
-        Linear, so it may dip below zero.
-        """
+        """Return log-normalised expression (cells, genes) of (cells, d); may dip below zero."""
         z = np.asarray(z, dtype=np.float64)
         if not len(self.components):
             return z.astype(np.float32)
@@ -87,8 +83,9 @@ class Space:
         inputs = pd.Index(self.names if form == "lognorm" else self.inputs)
         missing = sorted(set(inputs) - set(adata.var_names))
         if missing:
-            found = f"{len(missing)} of {len(inputs)} are missing"
-            raise ValueError(f"var_names: {found}, such as {missing[:3]}")
+            raise ValueError(
+                f"var_names: {len(missing)} of {len(inputs)} are missing: {missing[:3]}"
+            )
         x = adata.X if adata.var_names.equals(inputs) else adata[:, inputs].X
         _require_finite(x)
         if self.form == "counts" and form != "lognorm":

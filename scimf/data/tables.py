@@ -37,9 +37,6 @@ class TableChoices(NamedTuple):
     sep: str | None = None  #: see :meth:`scimf.data.text_table.TextTable.open`
 
 
-AS_FOUND = TableChoices()  #: the user decided nothing
-
-
 def read_table(path: Path, choices: TableChoices, notes: list[str]) -> ad.AnnData:
     """Read a table with one row per cell; what was done is added to ``notes``."""
     table = TextTable.open(path, choices.sep, notes)

@@ -112,8 +112,7 @@ def _text_of(path: Path, notes: list[str]) -> str:
 def _spelled(separator: str, path: Path) -> str:
     separator = {**SEPARATORS, "\\t": "\t"}.get(separator.lower(), separator)
     if len(separator) != 1 or separator.isalnum() or separator in '"\r\n':
-        known = ", ".join(SEPARATORS)
-        raise ValueError(f"{path}: sep={separator!r}, expected one character or one of {known}")
+        raise ValueError(f"{path}: sep={separator!r}, expected a character or {[*SEPARATORS]}")
     return separator
 
 

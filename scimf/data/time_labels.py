@@ -68,10 +68,7 @@ def units_in(words: Iterable[str]) -> tuple[set[str], frozenset[str]]:
 
 
 def find_time(text: str, known: np.ndarray, unit: str | None) -> float | None:
-    """Return the number that a text such as "day 2" says, in the unit of the ``known`` times.
-
-    ``None`` if it says none in that unit. A dash that may be a sign is one if that time is known.
-    """
+    """Return the time that a text says, in the unit of the ``known`` ones; these tell its sign."""
     label = _read_label(text)
     if label is None or (label.unit not in (None, unit) and unit not in SECONDS):
         return None

@@ -22,7 +22,7 @@ def cells_with_a_time(
     """Find the cells whose label in ``obs[key]`` is none of those to be dropped.
 
     These are a list, or a text with commas between them; "nan" stands for a missing value. A
-    ``ValueError`` if the column or a label is not there, or no cell would be left.
+    ``ValueError`` if the column or a label is not there.
     """
     column = DataFile(path).column(obs, key, "the time of each cell").astype(object)
     where = f"{path}: obs[{key!r}]"
@@ -39,8 +39,6 @@ def cells_with_a_time(
             there = texts.unique()[:8].tolist()
             raise ValueError(f"{where}: drop={label!r} is no label, expected some of {there}")
         dropped |= found.to_numpy()
-    if dropped.all():
-        raise ValueError(f"{where}: drop={wanted} leaves no cell, expected some with a time")
     labels = " or ".join(map(repr, wanted))
     notes.append(f"{dropped.sum()} of {len(column)} cells were dropped: their {key!r} is {labels}.")
     return ~dropped
@@ -55,8 +53,7 @@ def read_times(
     bins of equal numbers of cells; each stands at the mean time of its cells. A ``ValueError``
     names the column and what to write instead if there are not several snapshots in it.
     """
-    expected = "the time of each cell (or another column: time_key=...)"
-    column = DataFile(path).column(obs, key, expected)
+    column = DataFile(path).column(obs, key, "times (or another column: time_key=...)")
     where = f"{path}: obs[{key!r}]"
     if column.isna().any():
         missing = f"missing for {column.isna().sum()} cells"

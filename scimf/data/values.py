@@ -1,7 +1,6 @@
 """What the values of a file are: counts, log-normalised expression, PCs or a state, and where.
 
-The values themselves decide, whatever a matrix is called. Where X can be none of these, ``raw`` and
-the layers are looked through; where two readings are possible, the user is asked.
+The values decide. Where X is none of these, ``raw`` and the layers are looked through.
 """
 
 from collections.abc import Mapping

@@ -450,7 +450,7 @@ BAD_CHOICES = {
     "a pattern without a column": ({"labels": "z*"}, r"labels='z\*'"),
     "a range the wrong way": ({"genes": "7SK:Actb"}, "genes='7SK:Actb'"),
     "a label as a gene": ({"genes": "other"}, "column 'other', row 'AAA0-1' holds 'text'"),
-    "a long separator": ({"sep": "::"}, "sep='::', expected one character"),
+    "a long separator": ({"sep": "::"}, "sep='::', expected a character"),
     "a separator that does not fit": ({"sep": ";"}, "the lines have 1 field; .*SEP="),
 }
 

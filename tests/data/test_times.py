@@ -405,12 +405,17 @@ def test_drop(labels, drop, kept):
     [
         ("mixd", r"drop='mixd' is no label.*'mixed', 'd1'"),
         ("nan", r"drop='nan' is no label"),
-        ("mixed,d1", "leaves no cell"),
     ],
 )
 def test_bad_drop(drop, says):
     with pytest.raises(ValueError, match=says):
         cells_with_a_time(column(["mixed", "d1"]), "when", PATH, drop, [])
+
+
+def test_dropping_all_cells_is_refused(tmp_path):
+    file = OwnFile(saved(own(["mixed", "d1"]), tmp_path), time="when", drop="mixed,d1")
+    with pytest.raises(ValueError, match="holds no cell"):
+        file.load()
 
 
 def test_drop_and_bins_of_a_file(tmp_path):
