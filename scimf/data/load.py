@@ -84,8 +84,7 @@ def load(
     if given is None and not (path.suffix or len(path.parts) > 1 or path.exists()):
         known = f"a data set ({', '.join(READERS)}), nor a simulation ({', '.join(SYSTEMS)})"
         raise ValueError(f"{name!r} is neither {known}, nor the path of a file or folder")
-    unknown = sorted(set(options) - set(OPTIONS))
-    if unknown:
+    if unknown := sorted(set(options) - set(OPTIONS)):
         raise ValueError(f"{path}: unknown option {unknown[0]!r}, expected {[*KEYWORDS, *OPTIONS]}")
     about = {"cells": None if cells is None else Path(cells).expanduser(), "form": form}
     return OwnFile(path, *columns, **about, **options, given=given).load()

@@ -81,11 +81,9 @@ class Space:
         if form == "counts" and self.form == "lognorm":
             raise ValueError("X: counts, expected log-normalised values like those of the data")
         inputs = pd.Index(self.names if form == "lognorm" else self.inputs)
-        missing = sorted(set(inputs) - set(adata.var_names))
-        if missing:
-            raise ValueError(
-                f"var_names: {len(missing)} of {len(inputs)} are missing: {missing[:3]}"
-            )
+        if missing := sorted(set(inputs) - set(adata.var_names)):
+            found = f"{len(missing)} of {len(inputs)} are missing, such as {missing[:3]}"
+            raise ValueError(f"var_names: {found}")
         x = adata.X if adata.var_names.equals(inputs) else adata[:, inputs].X
         _require_finite(x)
         if self.form == "counts" and form != "lognorm":

@@ -280,7 +280,7 @@ def test_counts_that_bring_coordinates_are_normalised_in_gene_space(counted):
 def test_wrong_genes_are_named(counted):
     adata, split, space = counted
     theirs = of_other_tool(adata, n_genes=50)
-    message = r"samples 'model': var_names: 10 of 60 are missing: \['g50'"
+    message = r"samples 'model': var_names: 10 of 60 are missing, such as \['g50'"
     with pytest.raises(ValueError, match=message):
         evaluate(theirs, adata, split, space)
     with pytest.raises(ValueError, match="space="):
