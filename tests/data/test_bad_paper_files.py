@@ -203,5 +203,5 @@ def test_a_screen_of_an_unknown_cell_line():
     first = places("replogle")[0]
     unknown = first.with_name("another.h5ad")
     first.rename(unknown)
-    with pytest.raises(ValueError, match="neither obs nor the name of the file has 'hepg2|"):
+    with pytest.raises(ValueError, match=r"neither obs nor its name has 'hepg2\|k562'"):
         READERS["replogle"]([unknown], cell_line="hepg2|k562")
