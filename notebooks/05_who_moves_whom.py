@@ -186,7 +186,8 @@ dict(zip(("c1", "c2", "theta", "S"), solution.round(3).tolist(), strict=True))
 # %% [markdown]
 # The truth is 0.6, 0, 0.3 and 0.5. `scimf.who_moves_whom` does the same regression for every pair
 # at once, with what real data need besides: pulls that fade with distance, rows weighted by their
-# numbers of cells, the noise of the means taken off, and intervals from drawing populations again.
+# numbers of cells, the noise of the means taken off, and intervals from leaving out one population
+# after the other.
 
 # %%
 pair = scimf.who_moves_whom(two, form="towards", permutations=permutations, seed=seed).table

@@ -20,6 +20,8 @@ from scimf.interaction.weak_form import FORMS, WeakForm, fit_weak_form
 if TYPE_CHECKING:
     from anndata import AnnData
 
+    from scimf.data.space import Space
+
 FRACTIONS = (1 / 6, 1 / 3, 2 / 3, 4 / 3)  #: kernel widths, of the median distance of two cells
 MOST_CELLS = 1000  #: whose distances give that median
 
@@ -73,6 +75,20 @@ class Interactions:
         interaction[snapshots.rows] = received
         return intrinsic, interaction
 
+    def moved_genes(self, space: "Space") -> pd.DataFrame:  # (pairs, genes)
+        """Return what each sender does to the genes of a receiver, through the loadings.
+
+        Mean over the observed receivers, in log-normalised expression per unit of time; ``space``
+        is that of the coordinates. Of ready-made coordinates the columns are these.
+        """
+        snapshots = self.model.snapshots
+        weight = snapshots.count / np.maximum(snapshots.count.sum((0, 1)), 1)
+        moved = np.einsum("tpabd,tpa->abd", self.model.received(), weight)
+        pairs = pd.MultiIndex.from_product([snapshots.types] * 2, names=["receiver", "sender"])
+        flat = moved.reshape(len(pairs), -1)
+        genes = space.decode(flat) - space.decode(np.zeros_like(flat))
+        return pd.DataFrame(genes, index=pairs, columns=list(space.names))
+
 
 def who_moves_whom(
     adata: "AnnData",
@@ -89,7 +105,8 @@ def who_moves_whom(
     ----------
     adata
         ``obs``: time, cell_type, population, and where known density (relative, one for each
-        population); coordinates in ``obsm[key]``.
+        population); coordinates in ``obsm[key]``: principal components, or named genes. Pass the
+        cells of a window of time to read that window alone.
     form
         "towards" (the sender), "free" (each pair along a direction of its own), "count" (free, by
         the number of senders); "best": the one that predicts left-out populations best.
