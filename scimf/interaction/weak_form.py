@@ -40,7 +40,7 @@ HILLS = (0.25, 0.5, 1.0, 2.0)  #: half-saturations of the columns that count sen
 FORMS = ("towards", "free", "count")
 
 
-class Columns(NamedTuple):
+class _Columns(NamedTuple):
     """How many columns of a regression stand for what, in this order."""
 
     free: int  #: intercepts and the common rate
@@ -55,7 +55,7 @@ class Regression:
     x: tuple[np.ndarray, ...]  #: one (rows, columns) for each population
     y: tuple[np.ndarray, ...]
     populations: np.ndarray  #: number of the population of each of these
-    columns: Columns
+    columns: _Columns
 
     def scaled(self, scale: np.ndarray) -> "Regression":
         """Divide the columns."""
@@ -70,7 +70,7 @@ class Regression:
 # ------------------------------------------------------------------------------------ columns
 
 
-def interaction_columns(
+def _interaction_columns(
     snapshots: TypeSnapshots, form: str, widths: tuple[float, ...], cells: np.ndarray | None = None
 ) -> np.ndarray:  # (times, populations, receivers, columns, dim)
     """Columns of what other types do to the mean of a receiver.
@@ -149,7 +149,7 @@ def regression(
         x.append(rows.reshape(len(gap) * dim, -1))
         y.append((whiten @ np.diff(mean[seen, p, receiver], axis=0)).ravel())
     n_free = dim * (len(intervals) if stages else 1) + 1
-    n_columns = Columns(n_free, dim**2, columns.shape[2])
+    n_columns = _Columns(n_free, dim**2, columns.shape[2])
     return Regression(tuple(x), tuple(y), kept, n_columns)
 
 
@@ -248,7 +248,7 @@ class WeakForm:
     penalties: tuple[float, float]
     error: float  #: of populations left out, mean over rows
     equations: tuple[NormalEquations, ...]  #: of each receiver
-    columns: np.ndarray  #: see :func:`interaction_columns`
+    columns: np.ndarray  #: see :func:`_interaction_columns`
     coefficients: np.ndarray  #: (receivers, columns)
 
     def received(self, coefficients: np.ndarray | None = None) -> np.ndarray:
@@ -305,7 +305,7 @@ def fit_weak_form(
     ValueError
         If a type is never seen with enough cells at two successive times of some population.
     """
-    columns = interaction_columns(snapshots, form, widths)
+    columns = _interaction_columns(snapshots, form, widths)
     everyone = range(len(snapshots.types))
     rows = [_rows(snapshots, snapshots.cells, columns, a) for a in everyone]
     for name, row in zip(snapshots.types, rows, strict=True):
@@ -319,7 +319,7 @@ def fit_weak_form(
     redrawn = []
     for draw in range(1, REDRAWN + 1):
         cells = snapshots.redrawn(draw)
-        again = interaction_columns(snapshots, form, widths, cells)
+        again = _interaction_columns(snapshots, form, widths, cells)
         redrawn.append([_rows(snapshots, cells, again, a) for a in everyone])
     equations = []
     for a in everyone:
