@@ -52,6 +52,7 @@ from scipy.spatial.distance import cdist
 from sklearn.decomposition import PCA
 
 import scimf
+from beside.panels import predicted_and_observed
 from scimf import plots, start_notebook
 from scimf.evaluation.baselines import BASELINES
 from scimf.evaluation.distances import energy_distance
@@ -270,7 +271,7 @@ grey = view.transform(observed)
 for ax, (name, cloud) in zip(panels, clouds.items(), strict=True):
     style = {"title": plots.METHOD_LABELS[name], "colour": plots.METHOD_COLOURS[name]}
     on_top = view.transform(cloud)
-    plots.predicted_and_observed(ax, grey, on_top, labels=("PC 1", "PC 2"), **style)
+    predicted_and_observed(ax, grey, on_top, labels=("PC 1", "PC 2"), **style)
 run.save_figure(fig, "fig4c_predicted_and_observed_simulation")
 
 # %% [markdown]
@@ -364,7 +365,7 @@ for name, adata in real.items():
     fig, panels = plt.subplots(1, 3, figsize=(7, 2.3), sharex=True, sharey=True)
     for ax, (method, cloud) in zip(panels, clouds.items(), strict=True):
         style = {"title": plots.METHOD_LABELS[method], "colour": plots.METHOD_COLOURS[method]}
-        plots.predicted_and_observed(ax, observed, cloud, labels=("PC 1", "PC 2"), **style)
+        predicted_and_observed(ax, observed, cloud, labels=("PC 1", "PC 2"), **style)
     run.save_figure(fig, "fig4e_predicted_and_observed_real")
 
 # %% [markdown]
