@@ -57,7 +57,6 @@ from scimf import plots, start_notebook
 from scimf.evaluation.baselines import BASELINES
 from scimf.evaluation.distances import energy_distance
 from scimf.evaluation.held_out import METRICS, Scoring
-from scimf.evaluation.summary import skill
 
 run = start_notebook("04_evaluate", globals())
 run
@@ -247,7 +246,7 @@ unseen = energy.loc["population", "mean"]
 best_baseline = unseen[unseen.index.intersection(list(BASELINES))].min()
 skills = {}
 for name in configs:
-    skills[name] = skill(unseen[name], best_baseline, unseen["floor"])
+    skills[name] = (best_baseline - unseen[name]) / (best_baseline - unseen["floor"])
     run.record({f"typed.held_out_population.skill.{name}": skills[name]})
 pd.Series(skills, name="skill on held-out populations (1 = floor, 0 = best baseline)").round(3)
 
