@@ -40,6 +40,7 @@ import pandas as pd
 from sklearn.decomposition import PCA
 
 import scimf
+from beside.panels import predicted_and_observed
 from scimf import plots, start_notebook
 
 run = start_notebook("00_picture", globals())
@@ -88,7 +89,7 @@ PCS = ("PC 1", "PC 2")
 def draw_pairs(ax, strength):
     """Draw the strongest pairs from sender to receiver: blue pulls, orange pushes."""
     grey = {"title": "", "colour": "0.75", "labels": PCS}
-    plots.predicted_and_observed(ax, view.transform(start), None, **grey)
+    predicted_and_observed(ax, view.transform(start), None, **grey)
     by_pair = strength.unstack().dropna()  # (sender, receiver) -> strength
     for pair in by_pair.abs().nlargest(n_pairs).index:
         colour = plots.PALETTE[0] if by_pair[pair] > 0 else plots.PALETTE[1]

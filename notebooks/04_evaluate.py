@@ -52,11 +52,11 @@ from scipy.spatial.distance import cdist
 from sklearn.decomposition import PCA
 
 import scimf
+from beside.panels import predicted_and_observed
 from scimf import plots, start_notebook
 from scimf.evaluation.baselines import BASELINES
 from scimf.evaluation.distances import energy_distance
 from scimf.evaluation.held_out import METRICS, Scoring
-from scimf.evaluation.summary import skill
 
 run = start_notebook("04_evaluate", globals())
 run
@@ -246,7 +246,7 @@ unseen = energy.loc["population", "mean"]
 best_baseline = unseen[unseen.index.intersection(list(BASELINES))].min()
 skills = {}
 for name in configs:
-    skills[name] = skill(unseen[name], best_baseline, unseen["floor"])
+    skills[name] = (best_baseline - unseen[name]) / (best_baseline - unseen["floor"])
     run.record({f"typed.held_out_population.skill.{name}": skills[name]})
 pd.Series(skills, name="skill on held-out populations (1 = floor, 0 = best baseline)").round(3)
 
@@ -270,7 +270,7 @@ grey = view.transform(observed)
 for ax, (name, cloud) in zip(panels, clouds.items(), strict=True):
     style = {"title": plots.METHOD_LABELS[name], "colour": plots.METHOD_COLOURS[name]}
     on_top = view.transform(cloud)
-    plots.predicted_and_observed(ax, grey, on_top, labels=("PC 1", "PC 2"), **style)
+    predicted_and_observed(ax, grey, on_top, labels=("PC 1", "PC 2"), **style)
 run.save_figure(fig, "fig4c_predicted_and_observed_simulation")
 
 # %% [markdown]
@@ -364,7 +364,7 @@ for name, adata in real.items():
     fig, panels = plt.subplots(1, 3, figsize=(7, 2.3), sharex=True, sharey=True)
     for ax, (method, cloud) in zip(panels, clouds.items(), strict=True):
         style = {"title": plots.METHOD_LABELS[method], "colour": plots.METHOD_COLOURS[method]}
-        plots.predicted_and_observed(ax, observed, cloud, labels=("PC 1", "PC 2"), **style)
+        predicted_and_observed(ax, observed, cloud, labels=("PC 1", "PC 2"), **style)
     run.save_figure(fig, "fig4e_predicted_and_observed_real")
 
 # %% [markdown]

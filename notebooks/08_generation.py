@@ -51,7 +51,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from beside.panels import gene_curve, paths_in_time
+from beside.panels import gene_curve, paths_in_time, predicted_and_observed
 from scimf import interval, plots, start_notebook
 from scimf.counts.config import CountConfig
 from scimf.counts.fit_autoencoder import choose_panel, fit_counts_many, panel_counts
@@ -377,7 +377,7 @@ fig, panels = plt.subplots(1, 3, figsize=(7, 2.4), sharex=True, sharey=True)
 for ax, row in zip(panels, ("flow", "fitted_gaussian", "plain_flow"), strict=True):
     label = labels[row]
     style = {"title": label, "colour": colours[label], "labels": ("PC 1", "PC 2")}
-    plots.predicted_and_observed(ax, view(truth), view(drawn[0][row]), **style)
+    predicted_and_observed(ax, view(truth), view(drawn[0][row]), **style)
 run.save_figure(fig, "fig8c_generated_and_real_cells")
 
 # %% [markdown]

@@ -13,6 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import matplotlib.style
 import numpy as np
 import torch
 
@@ -21,7 +22,7 @@ from scimf.core.files import sha256_of, write_file, written_aside
 from scimf.core.parallel import resolve_device
 from scimf.data.load import load
 from scimf.data.registry import DataUnavailable
-from scimf.plots.style import use_style
+from scimf.plots.style import STYLE_FILE
 
 #: Packages whose versions stand in every record.
 PACKAGES = (
@@ -38,6 +39,8 @@ PACKAGES = (
 )
 #: What a run that nobody ordered records of its parameters.
 ALWAYS = ("profile", "seed", "device")
+#: Formats of figures, with options of ``savefig``.
+SAVED_AS = {"pdf": {"metadata": {"CreationDate": None}}, "png": {"dpi": 200}}
 
 
 def say(line: str) -> None:
@@ -46,7 +49,7 @@ def say(line: str) -> None:
     sys.stdout.flush()
 
 
-def start_notebook(name: str, parameters: Mapping[str, Any]) -> "Run":
+def start_notebook(name: str, parameters: Mapping[str, Any]) -> "_Run":
     """Seed everything, choose the device, set the style of figures and open the record of this run.
 
     Parameters
@@ -68,10 +71,10 @@ def start_notebook(name: str, parameters: Mapping[str, Any]) -> "Run":
     missing = [key for key in {*ALWAYS, *declared} if key not in parameters]
     if missing:
         raise ValueError(f"{name}: no value for {', '.join(sorted(missing))}")
-    return Run(name, {key: parameters[key] for key in declared}, order)
+    return _Run(name, {key: parameters[key] for key in declared}, order)
 
 
-class Run:
+class _Run:
     """One run of one notebook; see :func:`start_notebook`.
 
     Attributes
@@ -102,17 +105,25 @@ class Run:
         random.seed(self.seed)
         np.random.seed(self.seed)
         torch.manual_seed(self.seed)
-        use_style()
+        matplotlib.style.use(STYLE_FILE)
 
         self._start = time.monotonic()
         self._enforce = bool(order.get("enforce", False))
-        self._source = order.get("source", "")
-        self._inputs: dict[str, str] = {}
-        self._metrics: dict[str, Any] = {}
-        self._claims: dict[str, dict[str, str]] = {}
-        self._skipped: dict[str, str] = {}
-        self._figures: dict[str, dict[str, str]] = {}
-        self._versions = _versions()
+        on_gpu = self.device == "cuda"
+        hardware = torch.cuda.get_device_name() if on_gpu else platform.machine()
+        self._content: dict[str, Any] = {
+            "notebook": self.name,
+            "profile": self.profile,
+            "parameters": self.parameters,
+            "source": order.get("source", ""),
+            "inputs": {},
+            "versions": _versions(),
+            "device": f"{self.device} ({hardware})",
+            "metrics": {},
+            "claims": {},
+            "skipped": {},
+            "figures": {},
+        }
         self._write("running")  # a killed run says so
 
     @property
@@ -122,11 +133,12 @@ class Run:
 
     def __repr__(self) -> str:
         lines = [f"{self.name} · profile {self.profile} · seed {self.seed} · {self.device}"]
-        shown = {k: v for k, v in self.parameters.items() if k not in ("profile", "seed", "device")}
+        shown = [f"{key} = {v!r}" for key, v in self.parameters.items() if key not in ALWAYS]
         if shown:
-            lines.append(", ".join(f"{k} = {v!r}" for k, v in shown.items()))
-        packages = [p for p in ("python", "torch", "torchsde", "numpy") if p in self._versions]
-        lines.append(", ".join(f"{p} {self._versions[p]}" for p in packages))
+            lines.append(", ".join(shown))
+        versions = self._content["versions"]
+        packages = [p for p in ("python", "torch", "torchsde", "numpy") if p in versions]
+        lines.append(", ".join(f"{p} {versions[p]}" for p in packages))
         return "\n".join(lines)
 
     def generator(self, stream: int = 0) -> torch.Generator:
@@ -137,17 +149,13 @@ class Run:
         """
         return torch.Generator().manual_seed(self.seed + 1_000_003 * stream)
 
-    def load(
-        self, names: Iterable[str], *, each: Mapping[str, Mapping] | None = None, **options
-    ) -> dict[str, Any]:
+    def load(self, names: Iterable[str], **options) -> dict[str, Any]:
         """Load the data sets that can be had; say which were skipped, and why.
 
         Parameters
         ----------
         names
             Names in the registry, in the order wanted.
-        each
-            Options of :func:`scimf.load` for single data sets, by name.
         **options
             Options of :func:`scimf.load` for all of them.
 
@@ -158,8 +166,7 @@ class Run:
         """
         loaded = {}
         for name in names:
-            chosen = options | dict((each or {}).get(name, {}))
-            adata = self.attempt(name, load, name, **chosen)
+            adata = self.attempt(name, load, name, **options)
             if adata is None:
                 continue
             about = adata.uns.get("scimf", {})
@@ -175,32 +182,17 @@ class Run:
             found = get(*arguments, **options)
         except DataUnavailable as reason:
             line = str(reason).splitlines()[0].removeprefix(f"{name}: ")
-            if self._skipped.get(name) != line:  # else it was said before
+            if self._content["skipped"].get(name) != line:  # else it was said before
                 say(f"skipped {name}: {line}")
-            self._skipped[name] = line
+            self._content["skipped"][name] = line
             return None
-        self._skipped.pop(name, None)
+        self._content["skipped"].pop(name, None)
         return found
 
     def reads(self, files: Iterable[str], digests: Iterable[str]) -> None:
         """Record files that this notebook reads, with their SHA-256."""
         for file, digest in zip(files, digests, strict=True):
-            self._inputs[str(file)] = f"sha256:{digest}"
-
-    def input(self, path: str | Path) -> Path:
-        """Record the hash of a file this notebook reads and return its path.
-
-        A relative path is looked up among the files of this profile's notebooks:
-        ``run.input("03_train/sde.pt")``.
-        """
-        place = paths.BUILD / self.profile
-        full = place / path
-        if not full.is_file():
-            needed = f"run the notebook that writes it under profile {self.profile}"
-            raise FileNotFoundError(f"{path} is missing: {needed}")
-        key = full.relative_to(place).as_posix() if full.is_relative_to(place) else full.name
-        self.reads([key], [sha256_of(full)])
-        return full
+            self._content["inputs"][str(file)] = f"sha256:{digest}"
 
     def save_figure(self, fig, name: str, data=None) -> None:
         """Save a figure as PDF and PNG (200 dpi), its numbers as CSV beside it.
@@ -217,21 +209,24 @@ class Run:
         """
         if not re.fullmatch(r"fig\w+", name):
             raise ValueError(f"figure name {name!r}: expected e.g. 'fig2b_heldout_distance'")
-        self._once("figure", name, self._figures)
+        self._once("figures", name)
         fig.set_dpi(min(fig.get_dpi(), 100))  # what the .ipynb keeps stays small
-        options = {"pdf": {"metadata": {"CreationDate": None}}, "png": {"dpi": 200}}
-        files = [f"{name}.{kind}" for kind in options]
-        for kind, file in zip(options, files, strict=True):
-            with written_aside(self.figures / file) as aside:
-                fig.savefig(aside, format=kind, **options[kind])
-        for key, table in _tables(data).items():
+        files = []
+        for kind, options in SAVED_AS.items():
+            files.append(f"{name}.{kind}")
+            with written_aside(self.figures / files[-1]) as aside:
+                fig.savefig(aside, format=kind, **options)
+        tables = data if isinstance(data, Mapping) else {"": data}
+        for key, table in tables.items():
+            if table is None:
+                continue
             plain = re.sub(r"[^a-z0-9]+", "_", key.lower())
             file = f"{name}_{plain}.csv" if key else f"{name}.csv"
             # A plain 0, 1, 2, ... says nothing.
             named = table.index.name is not None or table.index.dtype.kind != "i"
             write_file(self.figures / file, table.to_csv(index=named, float_format="%.6g"))
             files.append(file)
-        self._figures[name] = {file: sha256_of(self.figures / file) for file in files}
+        self._content["figures"][name] = {file: sha256_of(self.figures / file) for file in files}
 
     def record(self, mapping: Mapping[str, Any] | None = None, **metrics) -> None:
         """Record numbers under flat dotted keys.
@@ -245,8 +240,8 @@ class Run:
             if not re.fullmatch(r"[\w-]+(\.[\w-]+)*", key):
                 expected = "words joined by dots, e.g. 'cite.heldout.w1'"
                 raise ValueError(f"metric {key!r}: expected {expected}")
-            self._once("metric", key, self._metrics)
-            self._metrics[key] = _plain(key, value)
+            self._once("metrics", key)
+            self._content["metrics"][key] = _plain(key, value)
 
     def expect(
         self, claim: str, holds: bool | Callable[[], bool], needs: str | Iterable[str] = ()
@@ -264,11 +259,12 @@ class Run:
             Data sets the claim rests on; when one was skipped, so is the claim.
         """
         needs = [needs] if isinstance(needs, str) else list(needs)
-        lacking = [f"{name}: {self._skipped[name]}" for name in needs if name in self._skipped]
+        skipped = self._content["skipped"]
+        lacking = [name for name in needs if name in skipped]
         if lacking:
-            reason = "; ".join(lacking)
-            self._claims[claim] = {"status": "skipped", "reason": reason}
-            say(f"skipped: {claim} (needs {', '.join(n for n in needs if n in self._skipped)})")
+            reason = "; ".join(f"{name}: {skipped[name]}" for name in lacking)
+            self._content["claims"][claim] = {"status": "skipped", "reason": reason}
+            say(f"skipped: {claim} (needs {', '.join(lacking)})")
             return
         value = holds() if callable(holds) else holds
         if getattr(value, "ndim", None) == 0:  # of NumPy or torch
@@ -276,7 +272,7 @@ class Run:
         if not isinstance(value, bool | np.bool_):
             found = type(value).__name__
             raise TypeError(f"claim {claim!r}: expected True or False, got {found}")
-        self._claims[claim] = {"status": "kept" if value else "failed"}
+        self._content["claims"][claim] = {"status": "kept" if value else "failed"}
         say(f"{'holds' if value else 'does not hold'}: {claim}")
         if self._enforce and not value:
             self._write("failed")
@@ -286,36 +282,20 @@ class Run:
     def finish(self) -> None:
         """Write the numbers, claims and provenance of this run; the last call of a notebook."""
         self._write("complete")
-        n_kept = sum(claim["status"] == "kept" for claim in self._claims.values())
-        found = f"{len(self._metrics)} numbers, {len(self._figures)} figures"
-        claims = f"{n_kept} of {len(self._claims)} claims hold"
-        say(f"{self.name}: {self.seconds:.0f} s, {found}, {claims}")
+        n = {kind: len(self._content[kind]) for kind in ("metrics", "figures", "claims")}
+        n_kept = sum(claim["status"] == "kept" for claim in self._content["claims"].values())
+        found = f"{n['metrics']} numbers, {n['figures']} figures"
+        say(f"{self.name}: {self.seconds:.0f} s, {found}, {n_kept} of {n['claims']} claims hold")
 
-    def _once(self, kind: str, name: str, seen: Mapping) -> None:
+    def _once(self, kind: str, name: str) -> None:
         # Unattended, a second use would silently replace the first; by hand, a learner may run
         # a cell again.
-        if name in seen and os.environ.get("SCIMF_UNATTENDED"):
-            again = f"{kind} {name!r} is used a second time; choose another name"
+        if name in self._content[kind] and os.environ.get("SCIMF_UNATTENDED"):
+            again = f"{name!r} is used a second time in {kind}; choose another name"
             raise ValueError(f"{self.name}: {again}")
 
     def _write(self, status: str) -> None:
-        on_gpu = self.device == "cuda"
-        hardware = torch.cuda.get_device_name() if on_gpu else platform.machine()
-        content = {
-            "notebook": self.name,
-            "profile": self.profile,
-            "status": status,
-            "parameters": self.parameters,
-            "source": self._source,
-            "inputs": self._inputs,
-            "versions": self._versions,
-            "device": f"{self.device} ({hardware})",
-            "seconds": round(self.seconds, 1),
-            "metrics": self._metrics,
-            "claims": self._claims,
-            "skipped": self._skipped,
-            "figures": self._figures,
-        }
+        content = self._content | {"status": status, "seconds": round(self.seconds, 1)}
         text = json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
         write_file(self.results / f"{self.name}.json", text + "\n")
 
@@ -328,12 +308,6 @@ def _versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return found
-
-
-def _tables(data: Any) -> dict[str, Any]:
-    if data is None:
-        return {}
-    return dict(data) if isinstance(data, Mapping) else {"": data}
 
 
 def _plain(key: str, value: Any) -> float | dict[str, float]:

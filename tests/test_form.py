@@ -212,7 +212,7 @@ def test_nothing_asks_for_the_profile(name):
 def test_no_path_literal(name):
     texts = [str(node.value) for node, _ in nodes(name, ast.Constant)]
     found = [text for text in texts if PATH_LITERAL.match(text)]
-    assert not found, f"use run.build, run.input, run.figures or scimf.paths: {found}"
+    assert not found, f"use run.build, run.figures or scimf.paths: {found}"
 
 
 @of_every_notebook

@@ -1,4 +1,4 @@
-"""Panels that one chapter draws: losses, what each gene does, ways from noise, shifts of types."""
+"""Panels that chapters draw: predictions, losses, genes, ways from noise, shifts of types."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,6 +9,24 @@ from matplotlib.axes import Axes
 from beside.velocities import velocity_grid
 from scimf.plots.cells import arrows, cells
 from scimf.plots.style import METHOD_COLOURS, METHOD_LABELS, PALETTE
+
+
+def predicted_and_observed(
+    ax: Axes,
+    observed: np.ndarray,
+    predicted: np.ndarray | None,
+    *,
+    labels: tuple[str, str],
+    title: str,
+    colour: str,
+) -> Axes:
+    """Observed cells in grey, predicted ones in colour on top; (cells, 2) each."""
+    ax.scatter(*observed.T, s=3, color="0.75", linewidths=0, rasterized=True)
+    if predicted is not None:
+        ax.scatter(*predicted.T, s=3, color=colour, alpha=0.5, linewidths=0, rasterized=True)
+    ax.set_title(title, loc="left")
+    ax.set(xlabel=labels[0], ylabel=labels[1], xticks=[], yticks=[])
+    return ax
 
 
 def loss_curves(

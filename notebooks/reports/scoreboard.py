@@ -90,7 +90,7 @@ def data_of(board):
     """Return the data of a board, loaded once, so that warnings are said once; None if skipped."""
     key = (board.dataset, str(board.options))
     if key not in loaded:
-        found = run.load([board.dataset], each={board.dataset: board.options})
+        found = run.load([board.dataset], **board.options)
         loaded[key] = found.get(board.dataset)
     return loaded[key]
 

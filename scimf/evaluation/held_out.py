@@ -12,6 +12,8 @@ or all other times. The two are never mixed.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,7 +26,7 @@ from scimf.core.parallel import side_by_side
 from scimf.dynamics.snapshots import Snapshots, cell_types
 from scimf.evaluation import distances
 from scimf.evaluation.baselines import BASELINES, Cloud, resample
-from scimf.evaluation.predictions import Clouds, Key, Name, predicted_clouds
+from scimf.evaluation.predictions import Key, Name, predicted_clouds
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -35,9 +37,6 @@ if TYPE_CHECKING:
 METRICS = ("w1", "w2", "energy_distance", "centred_energy", "cost_of_mean", "mmd2")
 GENE_METRICS = ("gene_mean_error", "gene_variance_error", "gene_sinkhorn")
 BANDWIDTH_CELLS = 1000  #: training cells whose median distance is the bandwidth of ``mmd2``
-
-#: A score: method, training seed or None, metric, value, cells on either side.
-Score = tuple[str, int | None, str, float, int]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,42 +115,27 @@ def evaluate(
     truth = Snapshots.of(adata, split.held_mask(adata))
     starts = Snapshots.to_start_from(adata, split)
     cells, genes = predicted_clouds(samples, adata, truth, space)
-    views = [_View(truth, starts, cells, _bandwidth(starts))]
+    bandwidth = _bandwidth(starts)
     if genes:
         values = space.expression(adata)
-        in_genes = truth.replaced(adata, values), starts.replaced(adata, values)
-        views.append(_View(*in_genes, genes, bandwidth=None))
-    types = _types(adata, truth)
+        truth_in_genes = truth.replaced(adata, values)
+        starts_in_genes = starts.replaced(adata, values)
+    types = {}
+    if "cell_type" in adata.obs and adata.obs["cell_type"].nunique() > 1:
+        types = truth.replaced(adata, cell_types(adata)).cells
     jobs = []
-    for key in _covered(cells, truth):
-        mine = [view.only(key) for view in views]
-        for draw in range(scoring.draws):
-            jobs.append((key, draw, mine, types.get(key), scoring, baselines))
-    return _table(jobs, side_by_side(_score_draw, jobs, workers=workers), split, per_draw)
-
-
-def _covered(cells: Clouds, truth: Snapshots) -> list[Key]:
-    """Sorted snapshots that any prediction covers."""
-    keys: set[Key] = set()
-    for clouds in cells.values():
-        keys.update(clouds)
-    for population, time in sorted(keys):
-        n = len(truth.cells[population, time])
+    for population, time in sorted(cells):
+        key = (population, time)
+        n = len(truth.cells[key])
         if n < 4:
             where = f"population {population!r}, time {time:g}"
             raise ValueError(f"{where}: {n} held-out cells; a floor needs at least 4")
-    return sorted(keys)
-
-
-def _types(adata: "AnnData", truth: Snapshots) -> dict[Key, np.ndarray]:
-    """Types of the cells of each held-out snapshot; empty where there are not several types."""
-    if "cell_type" not in adata.obs or adata.obs["cell_type"].nunique() < 2:
-        return {}
-    type_of = dict(zip(adata.obs_names, cell_types(adata), strict=True))
-    types = {}
-    for key, names in truth.names.items():
-        types[key] = np.array([type_of[name] for name in names])
-    return types
+        views = [_View(truth.cells[key], starts, cells[key], bandwidth)]
+        if genes:
+            views.append(_View(truth_in_genes.cells[key], starts_in_genes, genes[key], None))
+        for draw in range(scoring.draws):
+            jobs.append((key, draw, views, types.get(key), scoring, baselines))
+    return _table(side_by_side(_score_draw, jobs, workers=workers), split, per_draw)
 
 
 def _bandwidth(starts: Snapshots) -> float:
@@ -161,21 +145,16 @@ def _bandwidth(starts: Snapshots) -> float:
     return float(np.median(pdist(resample(cells, n, np.random.default_rng(0)))))
 
 
-def _table(
-    jobs: list[tuple], scores: list[list[Score]], split: "Split", per_draw: bool
-) -> pd.DataFrame:
+def _table(rows_of_draws: list[list[tuple]], split: "Split", per_draw: bool) -> pd.DataFrame:
     """Write the scores of all draws below each other; average them over draws, or not."""
-    rows = []
-    for ((population, time), draw, *_), rows_of_draw in zip(jobs, scores, strict=True):
-        kind = "population" if population in split.held_populations else "time"
-        for method, seed, metric, value, n in rows_of_draw:
-            rows.append((population, time, kind, method, seed, metric, value, n, draw))
-    columns = ["population", "time", "kind", "method", "seed", "metric"]
-    table = pd.DataFrame(rows, columns=[*columns, "value", "n", "draw"])
+    columns = ["population", "time", "method", "seed", "metric", "value", "n", "draw"]
+    table = pd.DataFrame(chain.from_iterable(rows_of_draws), columns=columns)
     table = table.astype({"seed": "Int64"})
+    of_population = table["population"].isin(split.held_populations)
+    table.insert(2, "kind", np.where(of_population, "population", "time"))
     if per_draw:
         return table
-    groups = table.groupby(columns, sort=False, as_index=False, dropna=False)
+    groups = table.groupby(list(table.columns[:6]), sort=False, as_index=False, dropna=False)
     return groups.agg({"value": "mean", "n": "first"})
 
 
@@ -184,20 +163,12 @@ def _table(
 
 @dataclass(frozen=True)
 class _View:
-    """Everything in one kind of coordinates: those of the model, or genes."""
+    """One held-out snapshot in one kind of coordinates: those of the model, or genes."""
 
-    truth: Snapshots  #: held-out snapshots
+    observed: np.ndarray  #: (cells, columns)
     starts: Snapshots  #: what baselines may see
-    predicted: Clouds
+    predicted: dict[Name, np.ndarray]
     bandwidth: float | None  #: of ``mmd2``; None if the columns are genes
-
-    def only(self, key: Key) -> "_View":
-        """Leave out what one snapshot does not need; baselines may look at other populations."""
-        predicted = {}
-        for name, clouds in self.predicted.items():
-            if key in clouds:
-                predicted[name] = {key: clouds[key]}
-        return _View(self.truth.only(key[0]), self.starts, predicted, self.bandwidth)
 
 
 def _score_draw(
@@ -207,14 +178,14 @@ def _score_draw(
     types: np.ndarray | None,
     scoring: Scoring,
     baselines: Mapping[str, Callable[..., Cloud]],
-) -> list[Score]:
+) -> list[tuple]:
     """Score floors, baselines and predictions of one snapshot against one draw of its cells."""
     population, time = key
     rows = []
     for view in views:
         # One stream per snapshot and draw: the same cells in every kind of coordinates.
         rng = np.random.default_rng([scoring.seed, draw, *(population + repr(time)).encode()])
-        cells = view.truth.cells[key]
+        cells = view.observed
         n = min(scoring.n, len(cells) // 2)
         order = rng.permutation(len(cells))
         if types is not None:
@@ -228,9 +199,9 @@ def _score_draw(
             text = method if seed is None else f"{method} {seed}"
             # Its own stream: predictions do not share their luck.
             own = np.random.default_rng([scoring.seed, draw, *text.encode()])
-            clouds[method, seed] = resample(predicted[key], n, own)
+            clouds[method, seed] = resample(predicted, n, own)
         rows += _compare(clouds, cells[order[:n]], scoring.metrics, view.bandwidth)
-    return rows
+    return [(population, time, *row, draw) for row in rows]
 
 
 def _stratified(
@@ -251,9 +222,8 @@ def _compare(
     observed: np.ndarray,
     metrics: tuple[str, ...],
     bandwidth: float | None,
-) -> list[Score]:
-    """Score clouds against observed cells; those that are not defined are left out."""
-    within = None
+) -> list[tuple]:
+    """List method, seed, metric, value and number of cells for every cloud that is defined."""
     if bandwidth is not None:
         within = distances.distances(observed)  # once for all clouds
     rows = []
@@ -285,24 +255,18 @@ def _score_cells(
     prediction with the true shape and this mean would score; ``mmd2`` has RBF kernels at 0.5, 1
     and 2 times ``bandwidth``. ``within_y`` (m, m) are the distances between observed cells.
     """
-    scores = {}
-    if "w1" in metrics:
-        scores["w1"] = distances.wasserstein(x, y)
-    if "w2" in metrics:
-        scores["w2"] = distances.wasserstein(x, y, order=2)
-    if "energy_distance" in metrics or "centred_energy" in metrics:
-        # A common shift leaves the distances within a cloud alone.
-        within = {"within_x": distances.distances(x), "within_y": within_y}
-    if "energy_distance" in metrics:
-        scores["energy_distance"] = distances.energy_distance(x, y, **within)
-    if "centred_energy" in metrics:
-        centred = x - x.mean(0), y - y.mean(0)
-        scores["centred_energy"] = distances.energy_distance(*centred, **within)
-    if "cost_of_mean" in metrics:
-        scores["cost_of_mean"] = distances.cost_of_mean(x, y, within_y=within_y)
-    if "mmd2" in metrics:
-        scores["mmd2"] = distances.rbf_mmd2(x, y, bandwidth=bandwidth)
-    return {metric: scores[metric] for metric in metrics}
+    # A common shift leaves the distances within a cloud alone.
+    within = {"within_x": distances.distances(x), "within_y": within_y}
+    energy = partial(distances.energy_distance, **within)
+    scores = {
+        "w1": lambda: distances.wasserstein(x, y),
+        "w2": lambda: distances.wasserstein(x, y, order=2),
+        "energy_distance": lambda: energy(x, y),
+        "centred_energy": lambda: energy(x - x.mean(0), y - y.mean(0)),
+        "cost_of_mean": lambda: distances.cost_of_mean(x, y, within_y=within_y),
+        "mmd2": lambda: distances.rbf_mmd2(x, y, bandwidth=bandwidth),
+    }
+    return {metric: scores[metric]() for metric in metrics}
 
 
 def _score_genes(x: np.ndarray, y: np.ndarray) -> dict[str, float]:

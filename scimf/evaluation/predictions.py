@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 Key = tuple[str, float]
 #: A prediction: its method, and the training seed where it has one.
 Name = tuple[str, int | None]
-#: Predicted cells by prediction and snapshot, (cells, columns) each.
-Clouds = dict[Name, dict[Key, np.ndarray]]
+#: Predicted cells by snapshot and prediction, (cells, columns) each.
+Clouds = dict[Key, dict[Name, np.ndarray]]
 
 
 def predicted_clouds(
@@ -35,40 +35,35 @@ def predicted_clouds(
     the space knows genes; else the second is empty.
     """
     named = samples if isinstance(samples, Mapping) else {"model": samples}
+    knows_genes = space is not None and len(space.components) > 0
     cells: Clouds = {}
     genes: Clouds = {}
     for label, given in named.items():
         where = f"samples {label!r}"
         name = label if isinstance(label, tuple) else (label, None)
-        if isinstance(given, np.ndarray):
-            rows = {_only_snapshot(where, truth): np.ones(len(given), dtype=bool)}
-            x = given
-        else:
-            rows = _rows_by_snapshot(where, given, adata, truth)
-            if space is not None and len(space.components):
-                given = _with_form(where, given, space)
-            x = _coordinates(where, given, space)
-        _refuse_bad_values(where, x, adata.obsm[KEY].shape[1])
-        cells[name] = {key: x[mine] for key, mine in rows.items()}
-        if space is not None and len(space.components):
+        rows = _rows_by_snapshot(where, given, adata, truth)
+        if knows_genes and not isinstance(given, np.ndarray):
+            given = _with_form(where, given, space)
+        x = _coordinates(where, given, space, adata.obsm[KEY].shape[1])
+        for key, mine in rows.items():
+            cells.setdefault(key, {})[name] = x[mine]
+        if knows_genes:
             expression = _expression(given, x, space)
-            genes[name] = {key: expression[mine] for key, mine in rows.items()}
+            for key, mine in rows.items():
+                genes.setdefault(key, {})[name] = expression[mine]
     return cells, genes
 
 
-def _only_snapshot(where: str, truth: Snapshots) -> Key:
-    known = sorted(truth.cells)
-    if len(known) != 1:
-        needed = "an array can only be scored against one held-out snapshot"
-        raise ValueError(f"{where}: {needed}, there are {known}")
-    return known[0]
-
-
 def _rows_by_snapshot(
-    where: str, cells: "AnnData", adata: "AnnData", truth: Snapshots
+    where: str, cells: "AnnData | np.ndarray", adata: "AnnData", truth: Snapshots
 ) -> dict[Key, np.ndarray]:
     """Which samples predict which held-out snapshot, (cells,) booleans each."""
     known = sorted(truth.cells)
+    if isinstance(cells, np.ndarray):
+        if len(known) != 1:
+            needed = "an array can only be scored against one held-out snapshot"
+            raise ValueError(f"{where}: {needed}, there are {known}")
+        return {known[0]: np.ones(len(cells), dtype=bool)}
     if "time" not in cells.obs:
         raise ValueError(f'{where}: obs["time"] is missing; found {list(cells.obs.columns)}')
     if "population" not in cells.obs and len({population for population, _ in known}) > 1:
@@ -78,44 +73,44 @@ def _rows_by_snapshot(
     population = populations(cells)
     if "population" not in adata.obs:
         population = np.full(len(time), known[0][0])
-    rows: dict[Key, np.ndarray] = {}
-    for p, t in sorted(set(zip(population.tolist(), time.tolist(), strict=True))):
-        key = _held_out_key(p, t, known)
-        if key is None:
-            shown = ", ".join(f"{held} at {when:g}" for held, when in known[:6])
-            more = " …" if len(known) > 6 else ""
-            raise ValueError(f"{where}: {p} at {t:g} was not held out; held out: {shown}{more}")
-        rows[key] = rows.get(key, False) | ((population == p) & (time == t))
+    rows = {}
+    astray = np.ones(len(time), dtype=bool)
+    for key in known:
+        at_time = np.isclose(time, key[1], rtol=1e-6, atol=1e-9)  # it may be off by rounding
+        mine = (population == key[0]) & at_time
+        if mine.any():
+            rows[key] = mine
+            astray &= ~mine
+    if astray.any():
+        found, at = min(zip(population[astray].tolist(), time[astray].tolist(), strict=True))
+        shown = ", ".join(f"{held} at {when:g}" for held, when in known[:6])
+        more = " …" if len(known) > 6 else ""
+        raise ValueError(f"{where}: {found} at {at:g} was not held out; held out: {shown}{more}")
     return rows
 
 
-def _held_out_key(population: str, time: float, known: list[Key]) -> Key | None:
-    """Return the held-out snapshot of a population at a time, which may be off by rounding."""
-    for key in known:
-        if key[0] == population and np.isclose(key[1], time, rtol=1e-6, atol=1e-9):
-            return key
-    return None
-
-
-def _coordinates(where: str, cells: "AnnData", space: "Space | None") -> np.ndarray:
+def _coordinates(
+    where: str, cells: "AnnData | np.ndarray", space: "Space | None", dim: int
+) -> np.ndarray:
     """Coordinates that samples bring along, or those of their genes, (cells, dim)."""
-    if KEY in cells.obsm:
-        return np.asarray(cells.obsm[KEY])
-    if space is None:
+    if isinstance(cells, np.ndarray):
+        x = cells
+    elif KEY in cells.obsm:
+        x = np.asarray(cells.obsm[KEY])
+    elif space is None:
         advice = "hand over space=, or set it to space.encode(samples)"
         raise ValueError(f'{where}: obsm["{KEY}"] is missing; {advice}')
-    try:
-        return space.encode(cells)
-    except ValueError as error:
-        raise ValueError(f"{where}: {error}") from error
-
-
-def _refuse_bad_values(where: str, x: np.ndarray, dim: int) -> None:
+    else:
+        try:
+            x = space.encode(cells)
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from error
     if x.ndim != 2 or x.shape[1] != dim:
         n_columns = x.shape[-1] if x.ndim else 0
         raise ValueError(f"{where}: {n_columns} dimensions, the data have {dim}")
     if not np.isfinite(x).all():
         raise ValueError(f'{where}: obsm["{KEY}"] holds NaN or infinite values')
+    return x
 
 
 def _expression(cells: "AnnData | np.ndarray", x: np.ndarray, space: "Space") -> np.ndarray:

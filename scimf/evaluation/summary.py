@@ -1,4 +1,4 @@
-"""From replicates to a mean with its interval, and from scores to skill."""
+"""From replicates to a mean with its interval."""
 
 import numpy as np
 from scipy import stats
@@ -16,11 +16,3 @@ def interval(values: np.ndarray | list[float]) -> dict[str, float]:
         return {"mean": mean, "n_seeds": n}
     half = float(stats.t.ppf(0.975, n - 1) * values.std(ddof=1) / np.sqrt(n))
     return {"mean": mean, "lo": mean - half, "hi": mean + half, "n_seeds": n}
-
-
-def skill(model: float, best_baseline: float, floor: float) -> float:
-    """(best baseline - model) / (best baseline - floor).
-
-    1 is perfect, 0 no better than trivial, negative worse.
-    """
-    return (best_baseline - model) / (best_baseline - floor)

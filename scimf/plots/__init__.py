@@ -1,8 +1,8 @@
 """One function per panel: arrays in, ``Axes`` out; no computing, no saving."""
 
-from scimf.plots.cells import arrows, cells, predicted_and_observed
+from scimf.plots.cells import arrows, cells
 from scimf.plots.methods import agreement, scores
-from scimf.plots.style import METHOD_COLOURS, METHOD_LABELS, PALETTE, type_colours, use_style
+from scimf.plots.style import METHOD_COLOURS, METHOD_LABELS, PALETTE, type_colours
 
 __all__ = [
     "METHOD_COLOURS",
@@ -11,8 +11,6 @@ __all__ = [
     "agreement",
     "arrows",
     "cells",
-    "predicted_and_observed",
     "scores",
     "type_colours",
-    "use_style",
 ]

@@ -1,4 +1,4 @@
-"""Cells in two coordinates: by time, by type, predicted beside observed, with arrows."""
+"""Cells in two coordinates: by time, by type, with arrows."""
 
 from typing import Any
 
@@ -27,23 +27,6 @@ def cells(
     for name, colour in colours.items():
         ax.plot([], [], "o", ms=3, color=colour, label=name)
     ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), handletextpad=0.1)
-    return _without_ticks(ax, labels)
-
-
-def predicted_and_observed(
-    ax: Axes,
-    observed: np.ndarray,
-    predicted: np.ndarray | None,
-    *,
-    labels: tuple[str, str],
-    title: str,
-    colour: str,
-) -> Axes:
-    """Observed cells in grey, predicted ones in colour on top; (cells, 2) each."""
-    ax.scatter(*observed.T, s=3, color="0.75", linewidths=0, rasterized=True)
-    if predicted is not None:
-        ax.scatter(*predicted.T, s=3, color=colour, alpha=0.5, linewidths=0, rasterized=True)
-    ax.set_title(title, loc="left")
     return _without_ticks(ax, labels)
 
 

@@ -9,7 +9,6 @@ from matplotlib.axes import Axes
 from scimf.plots.style import METHOD_COLOURS, METHOD_LABELS
 
 FLOOR_STYLE = {"color": METHOD_COLOURS["floor"], "lw": 0.8, "ls": "--"}
-FLOOR_LABEL = "floor (real vs real)"
 
 
 def scores(
@@ -40,7 +39,7 @@ def scores(
             ax.plot([row["lo"], row["hi"]], [k, k], color=colour, lw=1.5)
         ax.plot(row["mean"], k, "o", ms=4, color=colour, mec="black", mew=0.3)
     if floor is not None:
-        ax.axvline(floor, zorder=0, label=FLOOR_LABEL, **FLOOR_STYLE)
+        ax.axvline(floor, zorder=0, label=METHOD_LABELS["floor"], **FLOOR_STYLE)
     if ceiling is not None:
         style = {"color": "0.2", "lw": 0.9, "ls": ":"}
         ax.axvline(ceiling, zorder=0, label="ceiling (reconstruction)", **style)

@@ -1,12 +1,37 @@
 """What panels of chapters draw: running means, one dot per gene, real cells in grey."""
 
 import numpy as np
+import pytest
 from beside import panels
 from matplotlib.colors import to_hex, to_rgba
 
 from scimf import plots
 
+AXES = ("PC 1", "PC 2")
 MEAN = np.array([0.1, 1.0, 10.0])
+
+
+@pytest.fixture
+def xy():
+    return np.random.default_rng(0).normal(size=(30, 2))
+
+
+def test_predicted_cells_are_drawn_on_observed_ones(ax, xy):
+    style = {"labels": AXES, "title": "scIMF", "colour": "#0072B2"}
+    panels.predicted_and_observed(ax, xy, xy[:5] + 9, **style)
+    observed, predicted = ax.collections
+    np.testing.assert_array_equal(observed.get_offsets(), xy)
+    np.testing.assert_array_equal(predicted.get_offsets(), xy[:5] + 9)
+    assert to_rgba(observed.get_facecolor()[0]) == to_rgba("0.75")
+    assert to_rgba(predicted.get_facecolor()[0]) == to_rgba("#0072B2", alpha=0.5)
+    assert ax.get_title(loc="left") == "scIMF"
+    assert (ax.get_xlabel(), ax.get_ylabel()) == AXES
+    assert not len(ax.get_xticks()) and not len(ax.get_yticks())
+
+
+def test_observed_cells_may_stand_alone(ax, xy):
+    panels.predicted_and_observed(ax, xy, None, labels=AXES, title="", colour="k")
+    assert len(ax.collections) == 1
 
 
 def test_loss_curves_are_running_means_one_colour_per_method(ax):

@@ -1,11 +1,11 @@
-"""Trivial predictions by hand, and what becomes of replicates and scores."""
+"""Trivial predictions by hand, and what becomes of replicates."""
 
 import numpy as np
 import pytest
 
 from scimf.dynamics.snapshots import Snapshots
 from scimf.evaluation.baselines import BASELINES, resample
-from scimf.evaluation.summary import interval, skill
+from scimf.evaluation.summary import interval
 
 
 def line(values_at):
@@ -62,7 +62,3 @@ def test_interval_is_the_t_interval():
     assert result["hi"] - result["mean"] == pytest.approx(4.3027 / 3**0.5, rel=1e-3)
     assert result["mean"] - result["lo"] == pytest.approx(result["hi"] - result["mean"])
     assert interval([4.0]) == {"mean": 4.0, "n_seeds": 1}
-
-
-def test_skill_is_one_at_the_floor_and_zero_at_the_baseline():
-    assert skill(0.1, 0.5, 0.1) == 1 and skill(0.5, 0.5, 0.1) == 0

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from matplotlib.colors import to_hex, to_rgba
+from matplotlib.colors import to_hex
 
 from scimf import plots
 
@@ -49,23 +49,6 @@ def test_cells_by_type_have_the_colour_of_their_type_and_a_legend(ax, xy):
     handles = ax.get_legend().legend_handles
     assert [handle.get_color() for handle in handles] == list(colours.values())
     assert_names_coordinates(ax)
-
-
-def test_predicted_cells_are_drawn_on_observed_ones(ax, xy):
-    style = {"labels": AXES, "title": "scIMF", "colour": "#0072B2"}
-    plots.predicted_and_observed(ax, xy, xy[:5] + 9, **style)
-    observed, predicted = ax.collections
-    np.testing.assert_array_equal(observed.get_offsets(), xy)
-    np.testing.assert_array_equal(predicted.get_offsets(), xy[:5] + 9)
-    assert to_rgba(observed.get_facecolor()[0]) == to_rgba("0.75")
-    assert to_rgba(predicted.get_facecolor()[0]) == to_rgba("#0072B2", alpha=0.5)
-    assert ax.get_title(loc="left") == "scIMF"
-    assert_names_coordinates(ax)
-
-
-def test_observed_cells_may_stand_alone(ax, xy):
-    plots.predicted_and_observed(ax, xy, None, labels=AXES, title="", colour="k")
-    assert len(ax.collections) == 1
 
 
 def test_arrows_start_at_their_points_and_none_is_cut_off(ax, xy):

@@ -12,7 +12,7 @@ def test_the_style_is_used_when_asked_for_and_not_before():
     code = "import matplotlib.pyplot as plt; before = dict(plt.rcParams); import scimf.plots"
     code += "; assert dict(plt.rcParams) == before"
     subprocess.run([sys.executable, "-c", code], check=True)
-    plots.use_style()
+    plt.style.use("scimf.plots.scimf")
     assert list(plt.rcParams["figure.figsize"]) == [3.4, 2.6]
     assert not plt.rcParams["axes.spines.top"]
     cycle = [

@@ -286,7 +286,7 @@ def test_a_claim_on_skipped_data_is_not_evaluated(root, monkeypatch, capsys):
     monkeypatch.setattr("scimf.notebook.load", load)
     run = start(profile="teach")
     for _ in range(2):
-        loaded = run.load(["near", "far"], each={"near": {"seed": 1}})
+        loaded = run.load(["near", "far"], seed=1)
     assert list(loaded) == ["near"]
     assert loaded["near"].options == {"seed": 1}
     run.expect("far is like near", lambda: 1 / 0, needs=["near", "far"])
@@ -350,13 +350,3 @@ def test_figures_repeat_byte_for_byte_with_their_numbers(root, monkeypatch):
     monkeypatch.setenv("SCIMF_UNATTENDED", "1")
     with pytest.raises(ValueError, match="second time"):
         run.save_figure(None, "fig1a_line")
-
-
-def test_inputs_are_recorded_by_hash(root):
-    run = start()
-    (run.build / "sde.pt").write_bytes(b"weights")
-    assert run.input("01_tiny/sde.pt").read_bytes() == b"weights"
-    run.finish()
-    assert written(root)["inputs"]["01_tiny/sde.pt"].startswith("sha256:")
-    with pytest.raises(FileNotFoundError, match="run the notebook that writes it"):
-        run.input("01_tiny/other.pt")

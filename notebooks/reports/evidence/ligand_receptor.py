@@ -48,8 +48,7 @@ def load_pairs(name: str = "cellphonedb", genes: Iterable[str] = ()) -> pd.DataF
 
     Symbols are matched exactly, else **by letter case only** (human ``TGFB1`` to mouse ``Tgfb1``).
     That is an approximation of orthology: genes whose names differ otherwise between species are
-    lost. Pairs with a gene on both sides (homophilic) are left out, because no matched random pair
-    is like them.
+    lost. Pairs with a gene on both sides (homophilic) are left out: who sends receives.
 
     Returns
     -------

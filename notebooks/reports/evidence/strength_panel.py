@@ -5,7 +5,8 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from scimf.plots import methods
+from scimf.plots.methods import FLOOR_STYLE
+from scimf.plots.style import METHOD_LABELS
 
 
 def against_strength(
@@ -44,6 +45,6 @@ def against_strength(
         if "lo" in part:
             ax.vlines(at, part["lo"], part["hi"], color=colour, lw=1)
     floors = [floor[strength] for strength in strengths]
-    ax.plot(strengths, floors, label=methods.FLOOR_LABEL, **methods.FLOOR_STYLE)
+    ax.plot(strengths, floors, label=METHOD_LABELS["floor"], **FLOOR_STYLE)
     ax.set(xlabel="strength of the perturbations", ylabel=ylabel, xticks=strengths)
     return ax

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scimf.evaluation.summary import interval, skill
+from scimf.evaluation.summary import interval
 
 from evidence.predictions import LEARNED
 from evidence.scores import UNTRAINED
@@ -84,7 +84,7 @@ def skills(table: pd.DataFrame, *, metric: str = "energy_distance") -> pd.DataFr
     means = of_metric.set_index(["board", "method"])["mean"].unstack("board")
     best_untrained = means.loc[means.index.intersection(list(UNTRAINED))].min()
     learned = means.loc[means.index.intersection(LEARNED)]
-    return skill(learned, best_untrained, means.loc["floor"])
+    return (best_untrained - learned) / (best_untrained - means.loc["floor"])
 
 
 def published_numbers() -> pd.DataFrame:
