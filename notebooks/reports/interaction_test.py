@@ -54,34 +54,39 @@ run
 # as well. An own drift is taken off first, with an intercept for every interval, so that a medium
 # which changes for all is no interaction.
 #
-# Four kinds of data in which no cell acts on another: plain ones; a `staged` medium, whose changes
-# move all fates; `growing` cells, whose types divide and die; and plain ones in which **one label
-# in ten is shuffled**. The last are the most dangerous: a wrong label mixes into the mean of a type
-# more of those types that are frequent in its population, as an interaction would. Therefore cells
-# that lie far from their own type, and nearer to another, are counted with that one.
+# Kinds of data in which no cell acts on another: plain ones; a `staged` medium, whose changes move
+# all fates; `growing` cells, whose types divide and die; plain ones in which **one label in ten is
+# shuffled**; plain ones without labels; and plain ones whose *donors* each drift their own way.
+# Wrong labels are the most dangerous: a wrong label mixes into the mean of a type more of those
+# types that are frequent in its population, as an interaction would. Therefore cells that lie far
+# from their own type, and nearer to another, are counted with that one. Last, as a warning, donors
+# whose drift goes with their composition: nothing can tell that from an interaction.
 
 # %%
 kinds = {
     "null": {"system": "null"},
     "staged": {"system": "staged"},
     "growing": {"system": "growing"},
-    "wrong_labels": {"system": "null", "wrong_labels": 0.1},
+    "wrong_labels": {"system": "null", "spoiled": "wrong_labels"},
+    "no_types": {"system": "null", "spoiled": "no_types"},
+    "donors": {"system": "null", "spoiled": "donors"},
+    "tied_donors": {"system": "null", "spoiled": "tied_donors"},
 }
-requests = []
+
+# %%
+requests, kind_of = [], []
 for kind, options in kinds.items():
-    n = n_data_sets[0] if kind == "null" else n_data_sets[1]
-    first = seed + (20_000 if kind == "wrong_labels" else 10_000)
-    for k in range(n):
-        size = {"n_populations": asked[0], "n_cells": asked[1]}
+    size = {"n_populations": asked[0], "n_cells": asked[1]}
+    first = seed + (20_000 if "spoiled" in options else 10_000)
+    for k in range(n_data_sets[0] if kind == "null" else n_data_sets[1]):
         requests.append({"seed": first + k} | size | options)
-quiet = verdicts(requests, cache=run.fits)
-quiet["kind"] = [*np.repeat(list(kinds), [n_data_sets[0], *3 * [n_data_sets[1]]])]
+        kind_of.append(kind)
+quiet = verdicts(requests, cache=run.fits).assign(kind=kind_of)
 quiet["yes"] = quiet["answer"] == "yes"
 
 # %%
 rates = {}
-for kind in kinds:
-    part = quiet[quiet["kind"] == kind]
+for kind, part in quiet.groupby("kind", sort=False):
     rates[kind] = proportion(part["yes"].sum(), len(part))
     key = "false_positive_rate" if kind == "null" else "yes_rate"
     run.record({f"hearing.{kind}.{key}": rates[kind]})
@@ -121,18 +126,17 @@ run.save_figure(fig, "fig_interaction_test_a_p_values", data=pd.concat(curves))
 # apart.
 
 # %%
-requests = []
 strengths, sizes, cells, n_each = power
-for strength, n_populations, n_cells, k in itertools.product(
-    strengths, sizes, cells, range(n_each)
-):
-    size = {"n_populations": n_populations, "n_cells": n_cells}
+requests = []
+for strength, n, n_cells, k in itertools.product(strengths, sizes, cells, range(n_each)):
     request = {"system": "typed", "seed": seed + 10_000 + k, "strength": [strength, strength]}
-    asks = [strength, n_populations, n_cells] == pairs_at
-    requests.append(request | size | {"pairs": asks})
+    request |= {"n_populations": n, "n_cells": n_cells}
+    requests.append(request | {"pairs": [strength, n, n_cells] == pairs_at})
 loud = verdicts(requests, cache=run.fits)
 loud["yes"] = loud["answer"] == "yes"
 loud["strength"] = [pair[0] for pair in loud["strength"]]
+
+# %%
 by = ["strength", "n_populations", "n_cells"]
 seen = loud.groupby(by)[["yes", "predicted_power"]].mean().reset_index()
 for row in seen.itertuples():
@@ -143,19 +147,22 @@ for row in seen.itertuples():
 seen.rename(columns={"yes": 'share of "yes"', "predicted_power": "foreseen"}).round(2)
 
 # %%
-fig, axes = plt.subplots(1, len(cells), figsize=(1.6 + 2.2 * len(cells), 2.6), squeeze=False)
-for ax, n_cells in zip(axes[0], cells, strict=True):
-    part = seen[seen["n_cells"] == n_cells].set_index(["strength", "n_populations"])
-    found = part["yes"].unstack()
-    foreseen = part["predicted_power"].unstack()
-    image = ax.imshow(found, vmin=0, vmax=1, cmap="cividis", origin="lower", aspect="auto")
-    for i, k in np.ndindex(found.shape):
-        values = f"{found.iloc[i, k]:.2f}\n({foreseen.iloc[i, k]:.2f})"
-        shade = "black" if found.iloc[i, k] > 0.6 else "white"
-        ax.text(k, i, values, ha="center", va="center", color=shade, fontsize=7)
-    ax.set_xticks(range(found.shape[1]), labels=found.columns)
-    ax.set_yticks(range(found.shape[0]), labels=[f"{value:g}" for value in found.index])
+maps = {
+    n: part.pivot(index="strength", columns="n_populations") for n, part in seen.groupby("n_cells")
+}
+fig, axes = plt.subplots(1, len(maps), figsize=(1.6 + 2.2 * len(maps), 2.6), squeeze=False)
+for ax, (n_cells, part) in zip(axes[0], maps.items(), strict=True):
+    image = ax.imshow(part["yes"], vmin=0, vmax=1, cmap="cividis", origin="lower", aspect="auto")
+    for i, k in np.ndindex(part["yes"].shape):
+        share, foreseen = part["yes"].iloc[i, k], part["predicted_power"].iloc[i, k]
+        shade = "black" if share > 0.6 else "white"
+        words = f"{share:.2f}\n({foreseen:.2f})"
+        ax.text(k, i, words, ha="center", va="center", color=shade, fontsize=7)
     ax.set(xlabel="populations", title=f"{n_cells} cells")
+    ax.set_xticks(range(part["yes"].shape[1]), labels=part["yes"].columns)
+    ax.set_yticks(range(len(part)), labels=[f"{value:g}" for value in part.index])
+
+# %%
 axes[0, 0].set(ylabel="strength")
 fig.colorbar(image, ax=axes[0].tolist(), label='share of "yes"')
 run.save_figure(fig, "fig_interaction_test_b_power", data=seen)
@@ -199,6 +206,8 @@ confounded.obs["batch"] = confounded.obs["population"]
 same = {"compositions": np.full((asked[0], 5), 0.2), "density_range": (1, 1)}
 alike = scimf.load("typed", seed=seed, n_populations=asked[0], n_cells=asked[1], **same)
 small = scimf.load("null", seed=seed, n_populations=6, n_cells=8)
+
+# %%
 cases = {
     "one population": alone,
     "replicates of one composition": alike,

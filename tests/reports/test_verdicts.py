@@ -1,3 +1,4 @@
+import numpy as np
 import pandas as pd
 import pytest
 from evidence import verdicts as asked_of_many
@@ -35,10 +36,30 @@ def test_pairs_that_are_found_are_counted_against_the_truth(tmp_path):
 def test_labels_are_shuffled_and_nothing_else_changes():
     adata = asked_of_many.SYSTEMS["null"](seed=0, **SIZES)
     before = adata.obs["cell_type"].astype(str)
-    asked_of_many._shuffle_labels(adata, 0.5, seed=0)
+    asked_of_many._shuffle_labels(adata, np.random.default_rng(0))
     after = adata.obs["cell_type"].astype(str)
-    assert 0.1 < (after != before).mean() < 0.5
+    assert 0.02 < (after != before).mean() < asked_of_many.WRONG
     pd.testing.assert_series_equal(after.value_counts(), before.value_counts())
+
+
+@pytest.mark.parametrize(("spoil", "tied"), [("donors", False), ("tied_donors", True)])
+def test_donors_drift_with_their_composition_only_if_they_are_tied_to_it(spoil, tied):
+    adata = asked_of_many.SYSTEMS["null"](seed=0, **SIZES | {"n_populations": 30, "n_cells": 90})
+    adata.obsm["X_scimf"] = np.zeros((adata.n_obs, 2))
+    asked_of_many.SPOILED[spoil](adata, np.random.default_rng(0))
+    moved = adata.obsm["X_scimf"][:, 0] / np.maximum(adata.obs["time"], 1)
+    assert np.allclose(moved[adata.obs["time"] == 0], 0)
+    by_population = moved[adata.obs["time"] > 0].groupby(adata.obs["population"], observed=True).mean()
+    shares = pd.crosstab(adata.obs["population"], adata.obs["cell_type"], normalize="index")
+    design = np.c_[np.ones(len(shares)), shares.to_numpy()[:, :2]]
+    _, left, _, _ = np.linalg.lstsq(design, by_population.to_numpy(), rcond=None)
+    explained = 1 - left[0] / ((by_population - by_population.mean()) ** 2).sum()
+    assert explained > 0.999 if tied else explained < 0.4
+
+
+def test_without_types_the_question_is_still_asked(tmp_path):
+    found = verdict_on("null", seed=1, cache=tmp_path, spoiled="no_types", **SIZES)
+    assert found["spoiled"] == "no_types" and 0 < found["p"] <= 1
 
 
 def test_exact_interval_of_a_share():

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 #: Simulated systems beside those of ``scimf``.
 MORE_SYSTEMS = by_name({"staged": staged})
 FALSE_DISCOVERIES = 0.1  #: rate of false pairs among those found that is asked for
+WRONG = 0.1  #: share of cells whose types are shuffled among each other
+DONOR_DRIFT = 0.1  #: s.d., in each coordinate and per unit of time, of how a donor drifts
 
 
 def verdict_on(
@@ -32,7 +34,7 @@ def verdict_on(
     *,
     cache: Path | str,
     seed: int = 0,
-    wrong_labels: float = 0.0,
+    spoiled: str = "",
     pairs: bool = False,
     **options,
 ) -> dict:
@@ -45,8 +47,8 @@ def verdict_on(
         :func:`evidence.staged.staged`.
     cache
         Folder of the answers.
-    wrong_labels
-        Share of the cells whose types are shuffled among each other.
+    spoiled
+        What else is wrong with the data, a key of :data:`SPOILED`.
     pairs
         Whether to ask for every pair of types, too.
 
@@ -57,11 +59,11 @@ def verdict_on(
         from counts, densities and the strength; with ``pairs`` how many are ``found``,
         ``found_true`` and ``true``; and the request.
     """
-    request = {"system": system, "seed": seed, "wrong_labels": wrong_labels, "pairs": pairs}
+    request = {"system": system, "seed": seed, "spoiled": spoiled, "pairs": pairs}
     request |= options
     path = Path(cache) / f"{identity(_answer, settings=request)}.json"
     if not path.exists():
-        write_file(path, json.dumps(_answer(system, seed, wrong_labels, pairs, options)))
+        write_file(path, json.dumps(_answer(system, seed, spoiled, pairs, options)))
     return {**request, **json.loads(path.read_text(encoding="utf-8"))}
 
 
@@ -94,14 +96,15 @@ def _verdict_on_request(request: dict, cache: Path | str) -> dict:
     return verdict_on(**request, cache=cache)
 
 
-def _answer(system: str, seed: int, wrong_labels: float, pairs: bool, options: dict) -> dict:
+def _answer(system: str, seed: int, spoiled: str, pairs: bool, options: dict) -> dict:
     adata = (SYSTEMS | MORE_SYSTEMS)[system](seed=seed, **options)
     adata.obsm["X_scimf"] = np.asarray(adata.X, dtype=float)
-    _shuffle_labels(adata, wrong_labels, seed)
+    snapshots = TypeSnapshots.of(adata)
+    if spoiled:
+        SPOILED[spoiled](adata, np.random.default_rng([seed, 1]))
     started = time.perf_counter()
     verdict = do_cells_interact(adata, seed=seed)
     found = {"answer": verdict.answer, "p": verdict.p, "seconds": time.perf_counter() - started}
-    snapshots = TypeSnapshots.of(adata)
     design = Design.of(snapshots)
     matrix = adata.uns["scimf"]["truth"]["type_matrix"]
     if matrix.any():
@@ -113,13 +116,46 @@ def _answer(system: str, seed: int, wrong_labels: float, pairs: bool, options: d
     return found
 
 
-def _shuffle_labels(adata: "AnnData", share: float, seed: int) -> None:
+def _shuffle_labels(adata: "AnnData", rng: np.random.Generator) -> None:
     """Let some of the cells exchange their types."""
-    rng = np.random.default_rng([seed, 1])
-    rows = np.flatnonzero(rng.random(adata.n_obs) < share)
+    rows = np.flatnonzero(rng.random(adata.n_obs) < WRONG)
     types = adata.obs["cell_type"].to_numpy(dtype=str, copy=True)
     types[rows] = rng.permutation(types[rows])
     adata.obs["cell_type"] = types
+
+
+def _drop_types(adata: "AnnData", rng: np.random.Generator) -> None:
+    """Tell nobody the types of the cells."""
+    del adata.obs["cell_type"]
+
+
+def _let_donors_drift(adata: "AnnData", rng: np.random.Generator) -> None:
+    """Let all cells of a population drift its own way, whatever it is made of."""
+    names, population = np.unique(adata.obs["population"], return_inverse=True)
+    velocity = DONOR_DRIFT * rng.standard_normal((len(names), adata.n_vars))
+    adata.obsm["X_scimf"] += adata.obs["time"].to_numpy()[:, None] * velocity[population]
+
+
+def _tie_donors(adata: "AnnData", rng: np.random.Generator) -> None:
+    """Let all cells of a population drift a way that goes with what the population is made of."""
+    counts = pd.crosstab(adata.obs["population"], adata.obs["cell_type"], normalize="index")
+    shares = counts.to_numpy() - counts.to_numpy().mean(0)
+    _, population = np.unique(adata.obs["population"], return_inverse=True)
+    way = rng.standard_normal((shares.shape[1], adata.n_vars))
+    velocity = shares @ way
+    velocity = DONOR_DRIFT * velocity / velocity.std()
+    adata.obsm["X_scimf"] += adata.obs["time"].to_numpy()[:, None] * velocity[population]
+
+
+#: What can be wrong with data beside their system, each ``f(adata, rng)``.
+SPOILED = by_name(
+    {
+        "wrong_labels": _shuffle_labels,
+        "no_types": _drop_types,
+        "donors": _let_donors_drift,
+        "tied_donors": _tie_donors,
+    }
+)
 
 
 def _pairs(snapshots: TypeSnapshots, matrix: np.ndarray, seed: int) -> dict[str, int]:
