@@ -1,7 +1,6 @@
 """Fit an interacting neural SDE to snapshots: resumable, cached by the hash of its inputs."""
 
 from collections.abc import Iterable
-from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -277,18 +276,18 @@ def _train(
 ) -> tuple[InteractingSDE, dict[str, list[float]]]:
     with seeded(seed):
         sde = InteractingSDE(data.dim, config).to(device)
-    interacting = set(sde.interaction.parameters())
-    intrinsic = [weight for weight in sde.parameters() if weight not in interacting]
-    decayed = [weight for weight in sde.parameters() if weight in interacting]
+    others = [*sde.intrinsic.parameters(), *sde.diffusion.parameters()]
+    interacting = list(sde.interaction.parameters())
     groups = [
-        {"params": intrinsic, "weight_decay": 0.0},
-        {"params": decayed, "weight_decay": config.interaction_decay},
+        {"params": others, "weight_decay": 0.0},
+        {"params": interacting, "weight_decay": config.interaction_decay},
     ]
 
     def losses(step: int) -> dict[str, Tensor]:
-        draws, noise = _generators(seed, step, device)
-        dropout = seeded(seed * 1_000_003 + step, device) if config.dropout else nullcontext()
-        with dropout:
+        state = np.random.SeedSequence([seed, step]).generate_state(2, np.uint64)
+        draws = torch.Generator().manual_seed(int(state[0] >> 1))
+        noise = torch.Generator(device).manual_seed(int(state[1] >> 1))
+        with seeded(seed * 1_000_003 + step, device):  # for dropout
             batch = Batch.draw(data, config, draws, device)
             if step < config.warm_steps:
                 return _flow_matching_loss(sde, batch, noise)
@@ -305,16 +304,6 @@ def _train(
         label=label,
     )
     return sde, history
-
-
-def _generators(
-    seed: int, step: int, device: torch.device
-) -> tuple[torch.Generator, torch.Generator]:
-    """Make the generators of one step: of what is drawn (on the CPU), and of the noise."""
-    state = np.random.SeedSequence([seed, step]).generate_state(2, np.uint64)
-    draws = torch.Generator().manual_seed(int(state[0] >> 1))
-    noise = torch.Generator(device).manual_seed(int(state[1] >> 1))
-    return draws, noise
 
 
 def fit_many(
