@@ -8,12 +8,6 @@ from scimf.core.config import Config
 from scimf.core.files import read_toml
 from scimf.core.optimise import Plan
 
-INTERACTIONS = ("additive", "occupancy", "attention", "none")
-DRIFTS = ("free", "relaxing", "potential")
-DIFFUSIONS = ("constant", "per_dimension", "state", "none")
-LOSS_NAMES = ("energy", "ot", "debiased_ot", "sinkhorn")
-ACTIVATION_NAMES = ("leaky_relu", "silu")
-
 
 @dataclass(frozen=True, kw_only=True)
 class SDEConfig(Config):
@@ -68,13 +62,13 @@ class SDEConfig(Config):
 
     def __post_init__(self) -> None:
         """Refuse what would fail later, naming the setting and its choices."""
-        self.require_one_of("interaction", INTERACTIONS)
-        self.require_one_of("drift", DRIFTS)
-        self.require_one_of("activation", ACTIVATION_NAMES)
-        self.require_one_of("diffusion", DIFFUSIONS)
+        self.require_one_of("interaction", ("additive", "occupancy", "attention", "none"))
+        self.require_one_of("drift", ("free", "relaxing", "potential"))
+        self.require_one_of("activation", ("leaky_relu", "silu"))
+        self.require_one_of("diffusion", ("constant", "per_dimension", "state", "none"))
         self.require_one_of("time", ("real", "index"))
         self.require_one_of("start", ("segment", "t0"))
-        self.require_one_of("loss", LOSS_NAMES)
+        self.require_one_of("loss", ("energy", "ot", "debiased_ot", "sinkhorn"))
         self.require_one_of("schedule", ("cosine", "step"))
         self.require_positive(
             "rank", "heads", "layers", "batch_cells", "steps", "dt", "lr", "sigma"

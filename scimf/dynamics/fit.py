@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import groupby, pairwise
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -125,15 +126,11 @@ Way = tuple[str, tuple[float, ...]]
 
 
 def _ways(data: TrainingData, config: SDEConfig) -> list[Way]:
-    times_of: dict[str, list[float]] = {}
-    for population, time in sorted(data.clouds):
-        times_of.setdefault(population, []).append(time)
     found = []
-    for population, times in times_of.items():
-        if config.start == "segment":
-            found.extend((population, pair) for pair in pairwise(times))
-        elif len(times) > 1:
-            found.append((population, tuple(times)))
+    for population, seen in groupby(sorted(data.clouds), key=itemgetter(0)):
+        times = tuple(time for _, time in seen)
+        ways = pairwise(times) if config.start == "segment" else [times]
+        found.extend((population, way) for way in ways if len(way) > 1)
     return found
 
 
@@ -294,15 +291,8 @@ def _train(
             return batch.loss(sde, config, noise)
 
     label = f"{config.interaction}, seed {seed}"
-    history = optimise(
-        sde,
-        losses,
-        config.plan(),
-        groups=groups,
-        checkpoint=checkpoint,
-        progress=progress,
-        label=label,
-    )
+    kept = {"checkpoint": checkpoint, "progress": progress}
+    history = optimise(sde, losses, config.plan(), groups=groups, label=label, **kept)
     return sde, history
 
 

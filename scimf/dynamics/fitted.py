@@ -258,6 +258,19 @@ class FittedSDE:
         )
 
 
+def velocity(model: FittedSDE, adata: "AnnData") -> np.ndarray:  # (cells, dim)
+    """Write and return the drift of every observed cell in the context of its own snapshot.
+
+    ``obsm["velocity_scimf"]`` is the sum of ``obsm["velocity_intrinsic_scimf"]`` and
+    ``obsm["velocity_interaction_scimf"]``; data coordinates per unit of real time, without noise.
+    """
+    intrinsic, interaction = model.drift(adata)
+    adata.obsm["velocity_intrinsic_scimf"] = intrinsic
+    adata.obsm["velocity_interaction_scimf"] = interaction
+    adata.obsm["velocity_scimf"] = intrinsic + interaction
+    return intrinsic + interaction
+
+
 def _rounds(n_cells: int, size: int, wanted: int, rng: np.random.Generator) -> list[np.ndarray]:
     """Draw ``size`` of ``n_cells`` cells again and again until there are as many as wanted."""
     rounds = max(1, -(-wanted // size)) if wanted else 0

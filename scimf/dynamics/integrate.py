@@ -1,6 +1,6 @@
 """Simulate populations through time: Euler-Maruyama, the paths of ``torchsde``."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -31,11 +31,8 @@ class Groups:
 
     def only(self, rows: Tensor) -> "Groups":
         """Return what is known of some of the groups."""
-        kept = {}
-        for field in fields(self):
-            value = getattr(self, field.name)
-            kept[field.name] = None if value is None else value[rows]
-        return Groups(**kept)
+        known = {name: value[rows] for name, value in vars(self).items() if value is not None}
+        return Groups(**known)
 
 
 def roll_out(

@@ -80,7 +80,7 @@ def _weights(mask: Tensor | None, cloud: Tensor) -> Tensor:  # (g, n)
     return cloud.new_ones(cloud.shape[:2]) if mask is None else mask.to(cloud.dtype)
 
 
-def energy_loss(
+def _energy_loss(
     x: Tensor, y: Tensor, mask_x: Tensor | None = None, mask_y: Tensor | None = None
 ) -> Tensor:  # (g,)
     """Return the unbiased energy distance of each group; a draw may be negative.
@@ -229,7 +229,7 @@ def _potentials(cost: Tensor, steps: list[float]) -> tuple[Tensor, Tensor]:  # (
 
 #: Losses by name.
 LOSSES = {
-    "energy": energy_loss,
+    "energy": _energy_loss,
     "sinkhorn": _of_pairs(_sinkhorn),
     "ot": _of_pairs(_transport_cost),
     "debiased_ot": _of_pairs(_debiased_transport_cost),

@@ -77,10 +77,7 @@ class _IntrinsicDrift(nn.Module):
 
 
 class _Diffusion(nn.Module):
-    """Diagonal noise, (…, dim) -> (…, dim).
-
-    Constant, learned per dimension, learned from the state, or none.
-    """
+    """Diagonal noise: constant, learned per dimension or from the state, or none."""
 
     def __init__(self, dim: int, config: SDEConfig) -> None:
         super().__init__()
