@@ -35,9 +35,10 @@
 #   \,\mathrm{d}t + \sigma(X_t)\,\mathrm{d}W_t .
 # $$
 #
-# $f_\text{intrinsic}$ is `IntrinsicDrift`, $f_\text{interaction}$ is `CellAttention` or
-# `AdditiveInteraction`, $\sigma$ is `Diffusion`. They live in `scimf/dynamics/model.py` and
-# `scimf/dynamics/interactions.py`, written from these equations.
+# $f_\text{intrinsic}$, $f_\text{interaction}$ and $\sigma$ are `intrinsic`, `interaction` and
+# `diffusion` of `InteractingSDE`. They live in `scimf/dynamics/model.py`; the interaction is
+# `CellAttention` or `AdditiveInteraction` of `scimf/dynamics/interactions.py`. Both are written
+# from these equations.
 
 # %% tags=["parameters"]
 profile: str = "teach"  # row of the table above; make sets it

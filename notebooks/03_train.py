@@ -52,7 +52,7 @@ import scimf
 from beside.panels import loss_curves
 from scimf import start_notebook
 from scimf.dynamics.integrate import roll_out
-from scimf.dynamics.losses import energy_loss
+from scimf.dynamics.losses import LOSSES
 from scimf.dynamics.model import InteractingSDE
 from scimf.dynamics.snapshots import Snapshots
 from scimf.evaluation.held_out import Scoring
@@ -83,7 +83,7 @@ between = (x - y.T).abs().mean()  # |0-0|, |0-4|, |2-0|, |2-4| -> 2
 within_x = (x[0] - x[1]).abs()  # one pair: 2
 within_y = (y[0] - y[1]).abs()  # one pair: 4
 by_hand = between - within_x / 2 - within_y / 2
-torch.testing.assert_close(energy_loss(x[None], y[None]), by_hand, atol=1e-4, rtol=0)
+torch.testing.assert_close(LOSSES["energy"](x[None], y[None]), by_hand, atol=1e-4, rtol=0)
 by_hand  # negative: unbiased estimates may be, their mean is not
 
 # %% [markdown]
@@ -112,7 +112,7 @@ optimiser = torch.optim.Adam(sde.parameters(), lr=3e-3)
 losses = []
 for _ in range(40):
     states, energy = roll_out(sde, begin, torch.tensor([[1.0]]), dt=0.2)
-    loss = energy_loss(states[-1], end).mean()
+    loss = LOSSES["energy"](states[-1], end).mean()
     optimiser.zero_grad()
     loss.backward()
     optimiser.step()

@@ -20,7 +20,7 @@ _EXPORTS = {
     "fit_many": "scimf.dynamics.fit",
     "evaluate": "scimf.evaluation.held_out",
     "interval": "scimf.evaluation.summary",
-    "velocity": "scimf.interaction.velocity",
+    "velocity": "scimf.dynamics.fitted",
     "influence": "scimf.interaction.influence",
     "do_cells_interact": "scimf.interaction.interaction_test",
     "who_moves_whom": "scimf.interaction.who_moves_whom",

@@ -1,16 +1,12 @@
 """Every setting of a fit of the interacting SDE, and the settings of the paper."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Self
 
 from scimf.core.config import Config
+from scimf.core.files import read_toml
 from scimf.core.optimise import Plan
-
-INTERACTIONS = ("additive", "occupancy", "attention", "none")
-DRIFTS = ("free", "relaxing", "potential")
-DIFFUSIONS = ("constant", "per_dimension", "state", "none")
-LOSS_NAMES = ("energy", "ot", "debiased_ot", "sinkhorn")
-ACTIVATION_NAMES = ("leaky_relu", "silu")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,15 +40,13 @@ class SDEConfig(Config):
     rescale: bool = True
     loss: str = "energy"  #: "energy", "ot", "debiased_ot" or "sinkhorn" (published)
     data_weight: float = 1.0  #: lambda of the paper, weight of the loss between clouds
-    kinetic_weight: float = (
-        0.0  #: of the mean kinetic energy per unit of time; 1 in the published code
-    )
+    #: of the mean kinetic energy per unit of time; 1 in the published code
+    kinetic_weight: float = 0.0
     #: of the mean squared interaction drift: what may be intrinsic drift then is intrinsic drift
     interaction_weight: float = 0.0
     batch_cells: int = 128  #: simulated cells per group and step
-    target_cells: int | None = (
-        256  #: observed cells per group and step; None: all of them (published)
-    )
+    #: observed cells per group and step; None: all of them (published)
+    target_cells: int | None = 256
     batch_groups: int | None = 16  #: groups (population x interval) per step; None: all of them
     steps: int = 400  #: optimiser steps
     lr: float = 3e-3  #: Adam step size
@@ -68,13 +62,13 @@ class SDEConfig(Config):
 
     def __post_init__(self) -> None:
         """Refuse what would fail later, naming the setting and its choices."""
-        self.require_one_of("interaction", INTERACTIONS)
-        self.require_one_of("drift", DRIFTS)
-        self.require_one_of("activation", ACTIVATION_NAMES)
-        self.require_one_of("diffusion", DIFFUSIONS)
+        self.require_one_of("interaction", ("additive", "occupancy", "attention", "none"))
+        self.require_one_of("drift", ("free", "relaxing", "potential"))
+        self.require_one_of("activation", ("leaky_relu", "silu"))
+        self.require_one_of("diffusion", ("constant", "per_dimension", "state", "none"))
         self.require_one_of("time", ("real", "index"))
         self.require_one_of("start", ("segment", "t0"))
-        self.require_one_of("loss", LOSS_NAMES)
+        self.require_one_of("loss", ("energy", "ot", "debiased_ot", "sinkhorn"))
         self.require_one_of("schedule", ("cosine", "step"))
         self.require_positive(
             "rank", "heads", "layers", "batch_cells", "steps", "dt", "lr", "sigma"
@@ -96,33 +90,10 @@ class SDEConfig(Config):
     def paper(cls, **changes) -> Self:
         """Return the configuration of the scIMF paper's code: 119,748 parameters at 50 components.
 
-        Two settings are undecided by the source: lambda (``data_weight``: 1 by default, 0.5 in the
-        name of a result folder) and the checkpoint that was evaluated (here the last step).
+        It is in ``published.toml``, with what the source leaves open.
         """
-        settings = {
-            "interaction": "attention",
-            "hidden": (256, 256),
-            "activation": "leaky_relu",
-            "heads": 2,
-            "layers": 1,
-            "dropout": 0.1,
-            "diffusion": "constant",
-            "sigma": 0.1,
-            "time": "index",
-            "start": "t0",
-            "dt": 0.1,
-            "rescale": False,
-            "loss": "sinkhorn",
-            "data_weight": 1.0,
-            "kinetic_weight": 1.0,
-            "batch_cells": 512,
-            "target_cells": None,
-            "batch_groups": None,
-            "steps": 3000,
-            "lr": 1e-3,
-            "schedule": "step",
-            "clip": 0.1,
-        }
+        settings = {"target_cells": None, "batch_groups": None}  # TOML has no word for none
+        settings |= read_toml(Path(__file__).with_name("published.toml"))
         return cls(**(settings | changes))
 
     def plan(self) -> Plan:

@@ -1,10 +1,11 @@
 """Fit an interacting neural SDE to snapshots: resumable, cached by the hash of its inputs."""
 
 from collections.abc import Iterable
-from contextlib import nullcontext
 from dataclasses import dataclass
+from itertools import groupby, pairwise
+from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -48,13 +49,6 @@ class TrainingData:
     def dim(self) -> int:
         """Number of coordinates."""
         return len(self.standardiser.centre)
-
-    def times_by_population(self) -> dict[str, list[float]]:
-        """Sorted real times at which each population was seen."""
-        found: dict[str, list[float]] = {}
-        for population, time in sorted(self.clouds):
-            found.setdefault(population, []).append(time)
-        return found
 
 
 @dataclass
@@ -133,36 +127,33 @@ Way = tuple[str, tuple[float, ...]]
 
 def _ways(data: TrainingData, config: SDEConfig) -> list[Way]:
     found = []
-    for population, times in data.times_by_population().items():
-        if config.start == "segment":
-            for pair in zip(times[:-1], times[1:], strict=True):
-                found.append((population, pair))
-        elif len(times) > 1:
-            found.append((population, tuple(times)))
+    for population, seen in groupby(sorted(data.clouds), key=itemgetter(0)):
+        times = tuple(time for _, time in seen)
+        ways = pairwise(times) if config.start == "segment" else [times]
+        found.extend((population, way) for way in ways if len(way) > 1)
     return found
 
 
 def _grids(
     ways: list[Way], time_scale: TimeScale, start: str
-) -> tuple[list[tuple[float, ...]], list[list[tuple[int, float]]]]:
+) -> tuple[list[list[float]], list[list[tuple[int, float]]]]:
     """Model times of each group, and for each interval which groups meet which real time."""
-    if start == "segment":
-        grids = [tuple(time_scale(t) for t in times) for _, times in ways]
-        return grids, [[(g, times[1]) for g, (_, times) in enumerate(ways)]]
-    every = sorted({t for _, times in ways for t in times})
-    if any(times[0] != every[0] for _, times in ways):
-        needed = "all populations to begin at the same time"
-        raise ValueError(f'start="t0" needs {needed}; use start="segment"')
-    grid = tuple(time_scale(t) for t in every)
+    passed = [times for _, times in ways]
+    if start == "t0":
+        every = sorted(set().union(*passed))
+        if any(times[0] != every[0] for times in passed):
+            needed = "all populations to begin at the same time"
+            raise ValueError(f'start="t0" needs {needed}; use start="segment"')
+        passed = [every] * len(ways)
     meetings = []
-    for time in every[1:]:
-        meetings.append([(g, time) for g, (_, times) in enumerate(ways) if time in times[1:]])
-    return [grid] * len(ways), meetings
+    for ends in list(zip(*passed, strict=True))[1:]:
+        meetings.append([(g, time) for g, time in enumerate(ends) if time in ways[g][1]])
+    return [list(map(time_scale, times)) for times in passed], meetings
 
 
 def _drawn(cloud: Tensor, n: int | None, generator: torch.Generator) -> Tensor:
-    order = torch.randperm(len(cloud), generator=generator)
-    return cloud[order] if n is None else cloud[order[:n]]
+    """Draw ``n`` cells, or all of them, in random order."""
+    return cloud[torch.randperm(len(cloud), generator=generator)[:n]]
 
 
 def _flow_matching_loss(
@@ -282,44 +273,27 @@ def _train(
 ) -> tuple[InteractingSDE, dict[str, list[float]]]:
     with seeded(seed):
         sde = InteractingSDE(data.dim, config).to(device)
-    interacting = set(sde.interaction.parameters())
-    intrinsic = [weight for weight in sde.parameters() if weight not in interacting]
-    decayed = [weight for weight in sde.parameters() if weight in interacting]
+    others = [*sde.intrinsic.parameters(), *sde.diffusion.parameters()]
+    interacting = list(sde.interaction.parameters())
     groups = [
-        {"params": intrinsic, "weight_decay": 0.0},
-        {"params": decayed, "weight_decay": config.interaction_decay},
+        {"params": others, "weight_decay": 0.0},
+        {"params": interacting, "weight_decay": config.interaction_decay},
     ]
 
     def losses(step: int) -> dict[str, Tensor]:
-        draws, noise = _generators(seed, step, device)
-        dropout = seeded(seed * 1_000_003 + step, device) if config.dropout else nullcontext()
-        with dropout:
+        state = np.random.SeedSequence([seed, step]).generate_state(2, np.uint64)
+        draws = torch.Generator().manual_seed(int(state[0] >> 1))
+        noise = torch.Generator(device).manual_seed(int(state[1] >> 1))
+        with seeded(seed * 1_000_003 + step, device):  # for dropout
             batch = Batch.draw(data, config, draws, device)
             if step < config.warm_steps:
                 return _flow_matching_loss(sde, batch, noise)
             return batch.loss(sde, config, noise)
 
     label = f"{config.interaction}, seed {seed}"
-    history = optimise(
-        sde,
-        losses,
-        config.plan(),
-        groups=groups,
-        checkpoint=checkpoint,
-        progress=progress,
-        label=label,
-    )
+    kept = {"checkpoint": checkpoint, "progress": progress}
+    history = optimise(sde, losses, config.plan(), groups=groups, label=label, **kept)
     return sde, history
-
-
-def _generators(
-    seed: int, step: int, device: torch.device
-) -> tuple[torch.Generator, torch.Generator]:
-    """Make the generators of one step: of what is drawn (on the CPU), and of the noise."""
-    state = np.random.SeedSequence([seed, step]).generate_state(2, np.uint64)
-    draws = torch.Generator().manual_seed(int(state[0] >> 1))
-    noise = torch.Generator(device).manual_seed(int(state[1] >> 1))
-    return draws, noise
 
 
 def fit_many(
@@ -353,24 +327,22 @@ def fit_many(
     cache = Path(cache)
     train = Snapshots.of(adata, split.train_mask(adata))
     slim = adata[:, :0].copy() if adata.n_vars else adata  # workers need coordinates, not genes
-    names = [(name, seed) for seed in seeds for name in configs]
+    wanted = {}
     missing = []
-    for name, seed in names:
-        config = configs[name]
-        data = TrainingData.of(train, split, config)
-        if not _checkpoint(cache, data, config, seed).is_finished():
-            missing.append((slim, split, config, seed, device, cache))
+    for seed in seeds:
+        for name, config in configs.items():
+            options = {"config": config, "seed": seed, "device": device, "cache": cache}
+            wanted[name, seed] = options
+            data = TrainingData.of(train, split, config)
+            if not _checkpoint(cache, data, config, seed).is_finished():
+                missing.append((slim, split, None, options))
     if missing:
         workers = workers or default_workers(device)
         side_by_side(_fit_quietly, missing, workers=workers, label="fits", progress=True)
-    found = {}
-    for name, seed in names:
-        options = {"seed": seed, "device": device, "cache": cache, "progress": False}
-        found[name, seed] = fit(adata, split, space, config=configs[name], **options)
-    return found
+    return {key: _fit_quietly(adata, split, space, options) for key, options in wanted.items()}
 
 
 def _fit_quietly(
-    adata: "AnnData", split: "Split", config: SDEConfig, seed: int, device: str, cache: Path
-) -> None:
-    fit(adata, split, config=config, seed=seed, device=device, cache=cache, progress=False)
+    adata: "AnnData", split: "Split", space: "Space | None", options: dict[str, Any]
+) -> FittedSDE:
+    return fit(adata, split, space, progress=False, **options)

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
@@ -23,24 +23,6 @@ if TYPE_CHECKING:
 
 #: What a simulated cell is labelled with: time, population, start_time, start_cell.
 Label = tuple[float, str, float, str]
-
-
-class Sampler(Protocol):
-    """Everything that predicts populations: fitted, two-sided, and other methods."""
-
-    @property
-    def starts(self) -> Snapshots:
-        """Snapshots that predictions may start from."""
-
-    def sample(
-        self,
-        times: Iterable[float],
-        *,
-        n: int | None = None,
-        populations: Iterable[str] | None = None,
-        seed: int = 0,
-    ) -> "AnnData":
-        """Predicted cells at real times."""
 
 
 @dataclass
@@ -133,9 +115,10 @@ class FittedSDE:
                     reason = f"population {p!r} has no earlier snapshot (first: {first})"
                     raise ValueError(f"time {time:g}: {reason}")
                 origin = before[-1] if start == "previous" else before[0]
-                size = min(len(self.starts.cells[p, origin]), max_context)
+                n_seen = len(self.starts.cells[p, origin])
+                size = min(n_seen, max_context)
                 wanted = size if n is None else n
-                chosen = _rounds(len(self.starts.cells[p, origin]), size, wanted, rng)
+                chosen = _rounds(n_seen, size, wanted, rng)
                 cells = [self._simulate(p, origin, time, rows, generator) for rows in chosen]
                 blocks.append(np.concatenate(cells)[:wanted])
                 for i in np.concatenate(chosen)[:wanted]:
@@ -166,10 +149,10 @@ class FittedSDE:
         cloud = self.starts.cells[population, origin]
         x = self.standardiser.transform(cloud[rows])[None].to(self.device)
         groups = Groups(
-            density=torch.tensor([self.starts.density[population]], device=self.device),
-            start_time=torch.tensor([begin], device=self.device) if self.config.stages else None,
+            density=x.new_tensor([self.starts.density[population]]),
+            start_time=x.new_tensor([begin]) if self.config.stages else None,
         )
-        gaps = torch.tensor([[self.time_scale(time) - begin]], device=self.device)
+        gaps = x.new_tensor([[self.time_scale(time) - begin]])
         states, _ = roll_out(
             self.sde, x, gaps, dt=self.config.dt, groups=groups, generator=generator
         )
@@ -199,18 +182,13 @@ class FittedSDE:
         return adata
 
     @torch.no_grad()
-    def drift(
-        self, adata: "AnnData", *, sender_weight: np.ndarray | None = None
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def drift(self, adata: "AnnData") -> tuple[np.ndarray, np.ndarray]:
         """Drift of observed cells, each in the context of its whole snapshot and population.
 
         Parameters
         ----------
         adata
             Data with ``obsm["X_scimf"]``.
-        sender_weight
-            Optional (cells,): how much each cell counts as a sender, 0 for silence; the normaliser
-            is kept.
 
         Returns
         -------
@@ -223,17 +201,11 @@ class FittedSDE:
         interaction = np.zeros_like(coordinates)
         for rows, density in contexts(adata):
             x = self.standardiser.transform(coordinates[rows])[None].to(self.device)
-            options = {"device": self.device, "dtype": x.dtype}
-            weight = None
-            if sender_weight is not None:
-                weight = torch.as_tensor(sender_weight[rows], **options)[None]
             now = float(time[rows[0]])
             rate = self.time_scale.rate(now) * self.standardiser.scale
-            model_time = torch.tensor([self.time_scale(now)], **options)
-            alone = self.sde.intrinsic_drift(x, model_time)
+            alone = self.sde.intrinsic_drift(x, x.new_tensor([self.time_scale(now)]))
             intrinsic[rows] = alone[0].cpu().numpy() * rate
-            dense = torch.tensor([density], **options)
-            message = self.sde.interaction_drift(x, density=dense, sender_weight=weight)
+            message = self.sde.interaction_drift(x, density=x.new_tensor([density]))
             interaction[rows] = message[0].cpu().numpy() * rate
         return intrinsic, interaction
 
@@ -284,6 +256,19 @@ class FittedSDE:
             values["history"],
             values.get("time_unit", "a.u."),  # older files do not have it
         )
+
+
+def velocity(model: FittedSDE, adata: "AnnData") -> np.ndarray:  # (cells, dim)
+    """Write and return the drift of every observed cell in the context of its own snapshot.
+
+    ``obsm["velocity_scimf"]`` is the sum of ``obsm["velocity_intrinsic_scimf"]`` and
+    ``obsm["velocity_interaction_scimf"]``; data coordinates per unit of real time, without noise.
+    """
+    intrinsic, interaction = model.drift(adata)
+    adata.obsm["velocity_intrinsic_scimf"] = intrinsic
+    adata.obsm["velocity_interaction_scimf"] = interaction
+    adata.obsm["velocity_scimf"] = intrinsic + interaction
+    return intrinsic + interaction
 
 
 def _rounds(n_cells: int, size: int, wanted: int, rng: np.random.Generator) -> list[np.ndarray]:

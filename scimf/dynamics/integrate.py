@@ -1,6 +1,6 @@
 """Simulate populations through time: Euler-Maruyama, the paths of ``torchsde``."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -31,11 +31,8 @@ class Groups:
 
     def only(self, rows: Tensor) -> "Groups":
         """Return what is known of some of the groups."""
-        kept = {}
-        for field in fields(self):
-            value = getattr(self, field.name)
-            kept[field.name] = None if value is None else value[rows]
-        return Groups(**kept)
+        known = {name: value[rows] for name, value in vars(self).items() if value is not None}
+        return Groups(**known)
 
 
 def roll_out(
@@ -74,14 +71,12 @@ def roll_out(
         kinetic energy accumulated since the start, the integral of |f|^2 dt.
     """
     n_steps = (gaps.double() / dt).round().clamp_min(1)  # (intervals, groups)
+    if groups.context is not None:
+        n_steps = n_steps.amax(1, keepdim=True).expand_as(n_steps)
     ways, way_of = n_steps.unique(dim=1, return_inverse=True)
-    if ways.shape[1] == 1 or groups.context is not None:
-        most = [int(n) for n in n_steps.amax(1)]
-        return _roll_out_together(sde, x, gaps, most, groups, generator)
     rows, states, energies = [], [], []
-    for way in range(ways.shape[1]):  # nobody waits for the group with the longest way
+    for way, counts in enumerate(ways.int().T.tolist()):  # nobody waits for the longest way
         mine = (way_of == way).nonzero()[:, 0]
-        counts = [int(n) for n in ways[:, way]]
         found = _roll_out_together(
             sde, x[mine], gaps[:, mine], counts, groups.only(mine), generator
         )

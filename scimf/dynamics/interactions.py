@@ -69,19 +69,15 @@ class CellAttention(nn.Module):
     def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return queries, keys and values, each (groups, heads, cells, dim / heads)."""
         u = self.norm_qk(x)
-        query = self._split_heads(self.query(u))
-        key = self._split_heads(self.key(u))
-        value = self._split_heads(self.value(self.norm_v(x)))
+        parts = self.query(u), self.key(u), self.value(self.norm_v(x))
+        query, key, value = (_split_heads(part, self.heads) for part in parts)
         return query, key, value
 
-    def _split_heads(self, x: Tensor) -> Tensor:  # (g, n, dim) -> (g, heads, n, dim / heads)
-        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
-
-    def weights(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+    def weights(self, x: Tensor) -> Tensor:
         """Attention of receiver i (row) on sender j (column), (groups, heads, cells, cells)."""
         query, key, _ = self.project(x)
         score = query @ key.transpose(-1, -2) / query.shape[-1] ** 0.5
-        return score.masked_fill(~_may_receive(x, mask, None), -torch.inf).softmax(-1)
+        return score.masked_fill(~_may_receive(_everyone(x)), -torch.inf).softmax(-1)
 
     def forward(
         self,
@@ -92,27 +88,28 @@ class CellAttention(nn.Module):
         context: Tensor | None = None,
     ) -> Tensor:  # (g, n, dim)
         """Return the message to each cell; a population of one cell gets none."""
+        plain = mask is None and context is None and not (self.dropout and self.training)
+        mask = _everyone(x) if mask is None else mask
         query, key, value = self.project(x)
         if sender_weight is not None:
             value = value * sender_weight[:, None, :, None]
         if context is not None:
             key = key[context]
             value = value[context]
-        dropout = self.dropout if self.training else 0.0
 
         def mix(rows: slice) -> Tensor:
-            allowed = _may_receive(x, mask, context, rows)
+            allowed = _may_receive(mask, context, rows)
+            dropout = self.dropout if self.training else 0.0
             return F.scaled_dot_product_attention(
                 query[:, :, rows], key, value, attn_mask=allowed, dropout_p=dropout
             )
 
-        plain = mask is None and context is None and not dropout
         if plain and x.device.type == "cpu":
             mixed = _fast_attention_on_cpu(query, key, value)
         else:
             mixed = _in_blocks(mix, x.shape[1], width=x.shape[0] * x.shape[1], axis=2)
         message = self.feed_forward(self.norm_out(mixed.transpose(1, 2).flatten(-2)))
-        return message * _has_company(x, mask)
+        return message * _has_company(mask)
 
 
 class AdditiveInteraction(nn.Module):
@@ -144,42 +141,30 @@ class AdditiveInteraction(nn.Module):
         centred: bool = False,
     ) -> Tensor:  # (g, n, dim)
         """Return the message to each cell, if ``centred`` less :meth:`usual_message`."""
-        sent = self.send(x)  # (g, n, rank)
+        mask = _everyone(x) if mask is None else mask
+        sent = self.send(x) * mask[..., None]  # (g, n, rank)
         if sender_weight is not None:
             sent = sent * sender_weight[..., None]
-        if mask is not None:
-            sent = sent * mask[..., None]
-        if context is None:  # (g, n, rank), oneself excluded
-            received = (sent.sum(1, keepdim=True) - sent) / _n_others(x, mask)
-        else:
-            received = sent.sum(1, keepdim=True)[context] / _n_cells(x, mask, context)
-            density = None if density is None else density[context]
-        received = received.expand(-1, x.shape[1], -1)
+        total = sent.sum(1, keepdim=True)
+        total = total - sent if context is None else total[context].expand_as(sent)
+        received = total / _n_senders(mask, context)
+        loudness = _density_of_senders(x, density, context) * _has_company(mask)
         if not centred:
-            return self._answer(x, received) * _as_column(density) * _has_company(x, mask)
-        received = received * _as_column(density) * _has_company(x, mask)
+            return self._answer(x, received) * loudness
+        received = received * loudness
         if self.training:
-            self._update_usual(received.detach(), mask)
+            mean = (received.detach() * mask[..., None]).sum((0, 1)) / mask.sum()
+            self.usual.lerp_(mean, MEAN_RATE)
         return self._answer(x, received - self.usual)
 
     def _answer(self, x: Tensor, received: Tensor) -> Tensor:
         # (g, n, dim), (g, n, rank) -> (g, n, dim)
-        def answer(rows: slice) -> Tensor:
-            directions = self.receive(x[:, rows]).unflatten(
-                -1, (self.rank, -1)
-            )  # (g, rows, rank, dim)
+        def answer(rows: slice) -> Tensor:  # directions are (g, rows, rank, dim)
+            directions = self.receive(x[:, rows]).unflatten(-1, (self.rank, -1))
             # A product a cell is slow as a batch of products.
             return (directions * received[:, rows, :, None]).sum(2)
 
         return _in_blocks(answer, x.shape[1], width=x.shape[0] * self.rank * x.shape[2], axis=1)
-
-    @torch.no_grad()
-    def _update_usual(self, received: Tensor, mask: Tensor | None) -> None:
-        if mask is None:
-            mean = received.mean((0, 1))
-        else:
-            mean = (received * mask[..., None]).sum((0, 1)) / mask.sum()
-        self.usual.lerp_(mean, MEAN_RATE)
 
     def usual_message(self, x: Tensor) -> Tensor:  # (g, n, dim)
         """Message to each cell in the average training population; zero unless centred."""
@@ -190,12 +175,12 @@ class AdditiveInteraction(nn.Module):
 
         Sums over j to :meth:`forward`. Quadratic in the number of cells.
         """
-        n = x.shape[1]
         directions = self.receive(x).unflatten(-1, (self.rank, -1))
         pairs = torch.einsum("gird,gjr->gijd", directions, self.send(x))
+        n = x.shape[1]
         others = 1 - torch.eye(n, dtype=x.dtype, device=x.device)
         pairs = pairs * others[None, :, :, None] / max(n - 1, 1)
-        return pairs if density is None else pairs * density[:, None, None, None]
+        return pairs * _density_of_senders(x, density)[..., None]
 
 
 class OccupancyInteraction(nn.Module):
@@ -219,8 +204,7 @@ class OccupancyInteraction(nn.Module):
     ) -> None:
         super().__init__()
         self.heads = heads
-        self.width = OCCUPANCY_WIDTH
-        size = heads * (self.width + dim)
+        size = heads * (OCCUPANCY_WIDTH + dim)
         self.receive = mlp([dim, hidden, size], activation)  # query and u
         self.send = mlp([dim, hidden, size], activation)  # key and v
 
@@ -236,24 +220,19 @@ class OccupancyInteraction(nn.Module):
 
         ``rows`` are the receivers in a and u.
         """
-        query, u = self._split_heads(self.receive(x[:, rows]), x.shape[-1])
-        key, v = self._split_heads(self.send(x), x.shape[-1])
-        size = _n_others(x, mask)
+        mask = _everyone(x) if mask is None else mask
+        sizes = [OCCUPANCY_WIDTH, x.shape[-1]]
+        query, u = _split_heads(self.receive(x[:, rows]), self.heads).split(sizes, -1)
+        key, v = _split_heads(self.send(x), self.heads).split(sizes, -1)
         if context is not None:
             key = key[context]
             v = v[context]
-            density = None if density is None else density[context]
-            size = _n_cells(x, mask, context)
-        score = query @ key.transpose(-1, -2) / self.width**0.5
-        amount = torch.as_tensor(_as_column(density) / size, dtype=x.dtype, device=x.device)
+        score = query @ key.transpose(-1, -2) / OCCUPANCY_WIDTH**0.5
+        amount = _density_of_senders(x, density, context) / _n_senders(mask, context)
         score = score + torch.log(amount)[..., None]
-        score = score.masked_fill(~_may_receive(x, mask, context, rows), -torch.inf)
+        score = score.masked_fill(~_may_receive(mask, context, rows), -torch.inf)
         # The padded sender is nobody, with score 0.
         return F.pad(score, (1, 0)).softmax(-1)[..., 1:], v, u
-
-    def _split_heads(self, x: Tensor, dim: int) -> tuple[Tensor, Tensor]:
-        parts = x.unflatten(-1, (self.heads, -1)).transpose(1, 2).split([self.width, dim], -1)
-        return parts[0], parts[1]
 
     def forward(
         self,
@@ -264,19 +243,18 @@ class OccupancyInteraction(nn.Module):
         context: Tensor | None = None,
     ) -> Tensor:  # (g, n, dim)
         """Return the message to each cell."""
-        counted = None
-        if sender_weight is not None:
-            counted = sender_weight if context is None else sender_weight[context]
-            counted = counted[:, None, None, :]
+        mask = _everyone(x) if mask is None else mask
+        if sender_weight is not None and context is not None:
+            sender_weight = sender_weight[context]
 
         def mix(rows: slice) -> Tensor:
             a, v, u = self.occupancy(x, mask, density, context, rows)
-            if counted is not None:
-                a = a * counted.to(a.dtype)
+            if sender_weight is not None:
+                a = a * sender_weight[:, None, None, :]
             return (a @ v - a.sum(-1, keepdim=True) * u).sum(1)
 
         message = _in_blocks(mix, x.shape[1], width=self.heads * x.shape[0] * x.shape[1], axis=1)
-        return message * _has_company(x, mask)
+        return message * _has_company(mask)
 
     def contributions(self, x: Tensor, density: Tensor | None = None) -> Tensor:
         """Part of the message to i that comes from j while all others are there.
@@ -290,46 +268,44 @@ class OccupancyInteraction(nn.Module):
 # ------------------------------------------------------------------------------------- who receives
 
 
+def _everyone(x: Tensor) -> Tensor:  # (g, n)
+    return torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
+
+
 def _may_receive(
-    x: Tensor, mask: Tensor | None, context: Tensor | None, rows: slice = ALL
-) -> Tensor:  # (g or 1, 1, rows, n); True: i may receive from j
-    senders = torch.arange(x.shape[1], device=x.device)
+    mask: Tensor, context: Tensor | None = None, rows: slice = ALL
+) -> Tensor:  # (g, 1, rows or 1, n); True: i may receive from j
     if context is None:
-        allowed = (senders[rows, None] != senders)[None]
-        present = mask
+        cells = torch.arange(mask.shape[1], device=mask.device)
+        allowed = mask[:, None, :] & (cells[rows, None] != cells)
     else:  # somebody else's population: nobody there is oneself
-        shape = (1, len(senders[rows]), len(senders))
-        allowed = torch.ones(shape, dtype=torch.bool, device=x.device)
-        present = None if mask is None else mask[context]
-    if present is not None:
-        allowed = allowed & present[:, None, :]
+        allowed = mask[context][:, None, :]
     # A softmax over nothing is NaN; such a message is dropped later.
     nobody = ~allowed.any(-1, keepdim=True)
     return (allowed | nobody)[:, None]
 
 
-def _n_others(x: Tensor, mask: Tensor | None) -> Tensor | float:  # (g, 1, 1)
-    """How many cells each cell can receive from in its own population."""
-    if mask is None:
-        return float(max(x.shape[1] - 1, 1))
-    return (mask.sum(1) - 1).clamp_min(1).to(x.dtype)[:, None, None]
+def _n_senders(mask: Tensor, context: Tensor | None) -> Tensor:  # (g, 1, 1)
+    """How many cells each cell can receive from, at least one."""
+    n = mask.sum(1)
+    n = n - 1 if context is None else n[context]
+    return n.clamp_min(1)[:, None, None]
 
 
-def _n_cells(x: Tensor, mask: Tensor | None, context: Tensor) -> Tensor | int:  # (g, 1, 1)
-    """How many cells there are in the population that each group receives from."""
-    if mask is None:
-        return x.shape[1]
-    return mask.sum(1).clamp_min(1).to(x.dtype)[context, None, None]
+def _density_of_senders(
+    x: Tensor, density: Tensor | None, context: Tensor | None = None
+) -> Tensor:  # (g, 1, 1)
+    density = x.new_ones(len(x)) if density is None else density
+    density = density if context is None else density[context]
+    return density[:, None, None]
 
 
-def _has_company(x: Tensor, mask: Tensor | None) -> Tensor | float:  # (g, 1, 1)
-    if mask is None:
-        return float(x.shape[1] > 1)
-    return (mask.sum(1) > 1).to(x.dtype)[:, None, None]
+def _has_company(mask: Tensor) -> Tensor:  # (g, 1, 1)
+    return (mask.sum(1) > 1)[:, None, None]
 
 
-def _as_column(density: Tensor | None) -> Tensor | float:
-    return 1.0 if density is None else density[:, None, None]
+def _split_heads(x: Tensor, heads: int) -> Tensor:  # (g, n, heads * d) -> (g, heads, n, d)
+    return x.unflatten(-1, (heads, -1)).transpose(1, 2)
 
 
 # ------------------------------------------------------------------------------------ the fast path

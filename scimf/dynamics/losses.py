@@ -7,17 +7,16 @@ a group.
 Conventions, used everywhere in this repository:
 
 * energy distance: :math:`E\|X-Y\| - \tfrac12 E\|X-X'\| - \tfrac12 E\|Y-Y'\|`, unbiased (a cell is
-  never
-  paired with itself);
+  never paired with itself);
 * transport losses and Sinkhorn: ground cost :math:`\tfrac12\|x-y\|^2` as in geomloss, so they tend
-  to
-  :math:`\tfrac12 W_2^2`.
+  to :math:`\tfrac12 W_2^2`.
 
 Exact scores of two clouds are in :mod:`scimf.evaluation.distances`.
 """
 
 import hashlib
 import math
+from collections.abc import Callable
 
 import ot
 import torch
@@ -30,17 +29,6 @@ BLUR = 0.1  #: of the Sinkhorn divergence, as published
 SCALING = 0.7  #: of its annealing, as published
 REMEMBERED = 256  #: observed clouds whose last term of the Sinkhorn divergence is kept
 _of_observed: dict[tuple[str, bytes], Tensor] = {}
-
-
-def pairwise_distance(x: Tensor, y: Tensor) -> Tensor:  # (g, n, d), (g, m, d) -> (g, n, m)
-    """Euclidean distances through one matrix product; the gradient at distance zero is zero."""
-    centre = y.mean(dim=1, keepdim=True).detach()  # large common offsets would cost precision
-    x = x - centre
-    y = y - centre
-    squared = (
-        x.square().sum(-1)[:, :, None] + y.square().sum(-1)[:, None, :] - 2 * x @ y.transpose(1, 2)
-    )
-    return squared.clamp_min(1e-10).sqrt()
 
 
 # ---------------------------------------------------------------------------------- energy distance
@@ -92,7 +80,7 @@ def _weights(mask: Tensor | None, cloud: Tensor) -> Tensor:  # (g, n)
     return cloud.new_ones(cloud.shape[:2]) if mask is None else mask.to(cloud.dtype)
 
 
-def energy_loss(
+def _energy_loss(
     x: Tensor, y: Tensor, mask_x: Tensor | None = None, mask_y: Tensor | None = None
 ) -> Tensor:  # (g,)
     """Return the unbiased energy distance of each group; a draw may be negative.
@@ -112,58 +100,59 @@ def energy_loss(
 # -------------------------------------------------------------------------------- optimal transport
 
 
-def _select(x: Tensor, mask: Tensor | None, group: int) -> Tensor:
-    return x[group] if mask is None else x[group][mask[group]]
+def _of_pairs(distance: Callable[[Tensor, Tensor], Tensor]) -> Callable[..., Tensor]:
+    """Make a loss of batches of one of two clouds, (n, d) and (m, d)."""
+
+    def loss(
+        x: Tensor, y: Tensor, mask_x: Tensor | None = None, mask_y: Tensor | None = None
+    ) -> Tensor:  # (g,)
+        values = []
+        for g in range(len(x)):
+            predicted = x[g] if mask_x is None else x[g][mask_x[g]]
+            observed = y[g] if mask_y is None else y[g][mask_y[g]]
+            values.append(distance(predicted, observed))
+        return torch.stack(values)
+
+    return loss
 
 
-def _transport_cost(x: Tensor, y: Tensor) -> Tensor:  # (n, d), (m, d) -> scalar
-    """½W₂² with the exact plan held fixed: its gradient almost everywhere (envelope theorem)."""
-    cost = pairwise_distance(x[None], y[None])[0].square() / 2
-    return (cost * exact_plan(x, y)).sum()
+def _ground_cost(x: Tensor, y: Tensor) -> Tensor:  # (n, d), (m, d) -> (n, m)
+    centre = y.mean(0).detach()  # large common offsets would cost precision
+    return _half_squares(x - centre, y - centre)
 
 
 @torch.no_grad()
 def exact_plan(x: Tensor, y: Tensor) -> Tensor:  # (n, d), (m, d) -> (n, m)
     """Optimal plan between two equally weighted clouds for the squared Euclidean cost (POT)."""
-    cost = pairwise_distance(x[None], y[None])[0].square() / 2
-    plan = ot.emd([], [], cost.double().cpu().numpy(), numItermax=1_000_000)
+    cost = _ground_cost(x, y).double().cpu().numpy()
+    plan = ot.emd([], [], cost, numItermax=1_000_000)
     return torch.as_tensor(plan, dtype=x.dtype, device=x.device)
 
 
-def _ot_loss(
-    x: Tensor, y: Tensor, mask_x: Tensor | None = None, mask_y: Tensor | None = None
-) -> Tensor:  # (g,)
-    """Exact optimal transport, ½W₂² (POT). On mini-batches it is biased towards too much spread."""
-    values = []
-    for g in range(len(x)):
-        values.append(_transport_cost(_select(x, mask_x, g), _select(y, mask_y, g)))
-    return torch.stack(values)
+def _transport_cost(x: Tensor, y: Tensor) -> Tensor:
+    """Exact ½W₂² (POT); on mini-batches it is biased towards too much spread.
+
+    The plan is held fixed: that is the gradient almost everywhere (envelope theorem).
+    """
+    return (_ground_cost(x, y) * exact_plan(x, y)).sum()
 
 
-def _debiased_ot_loss(
-    x: Tensor, y: Tensor, mask_x: Tensor | None = None, mask_y: Tensor | None = None
-) -> Tensor:  # (g,)
+def _debiased_transport_cost(x: Tensor, y: Tensor) -> Tensor:
     """½W₂² between halves minus the same between the halves of one side.
 
     Two equal laws score zero on average. Both clouds are cut in two (first and second half, in the
     order given: draw them at random).
     """
-    values = []
-    for g in range(len(x)):
-        a, b = _select(x, mask_x, g).tensor_split(2)
-        c, d = _select(y, mask_y, g).tensor_split(2)
-        across = _transport_cost(a, c) + _transport_cost(b, d)
-        values.append((across - _transport_cost(a, b) - _transport_cost(c, d)) / 2)
-    return torch.stack(values)
+    a, b = x.tensor_split(2)
+    c, d = y.tensor_split(2)
+    across = _transport_cost(a, c) + _transport_cost(b, d)
+    return (across - _transport_cost(a, b) - _transport_cost(c, d)) / 2
 
 
-# ---------------------------------------------------------------------------------------------
-# Sinkhorn
+# ---------------------------------------------------------------------------------------- Sinkhorn
 
 
-def _sinkhorn_loss(
-    x: Tensor, y: Tensor, mask_x: Tensor | None = None, mask_y: Tensor | None = None
-) -> Tensor:  # (g,)
+def _sinkhorn(x: Tensor, y: Tensor) -> Tensor:
     r"""Debiased Sinkhorn divergence with the published settings; the numbers of geomloss.
 
     :math:`S = \mathrm{OT}_\varepsilon(x, y) - \tfrac12 \mathrm{OT}_\varepsilon(x, x) - \tfrac12
@@ -171,13 +160,6 @@ def _sinkhorn_loss(
     the diameter to the blur (Feydy et al. 2019, arXiv:1810.08278, and Feydy 2020, annealing). These
     are few: the value is that of the algorithm, not of the limit.
     """
-    values = []
-    for g in range(len(x)):
-        values.append(_sinkhorn(_select(x, mask_x, g), _select(y, mask_y, g)))
-    return torch.stack(values)
-
-
-def _sinkhorn(x: Tensor, y: Tensor) -> Tensor:  # (n, d), (m, d) -> scalar
     centre = y.mean(0)
     x = x - centre
     y = y - centre
@@ -247,8 +229,8 @@ def _potentials(cost: Tensor, steps: list[float]) -> tuple[Tensor, Tensor]:  # (
 
 #: Losses by name.
 LOSSES = {
-    "energy": energy_loss,
-    "sinkhorn": _sinkhorn_loss,
-    "ot": _ot_loss,
-    "debiased_ot": _debiased_ot_loss,
+    "energy": _energy_loss,
+    "sinkhorn": _of_pairs(_sinkhorn),
+    "ot": _of_pairs(_transport_cost),
+    "debiased_ot": _of_pairs(_debiased_transport_cost),
 }

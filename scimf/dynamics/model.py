@@ -11,13 +11,14 @@ that is ``False`` on padding and ``density`` (groups,). Cells receive from their
 never from themselves. Derived in notebook 02.
 """
 
-from collections.abc import Sequence
+from bisect import bisect_left
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from scimf.dynamics.config import DIFFUSIONS, SDEConfig
+from scimf.dynamics.config import SDEConfig
 from scimf.dynamics.interactions import (
     AdditiveInteraction,
     CellAttention,
@@ -28,7 +29,7 @@ from scimf.dynamics.interactions import (
 ROUNDING = 1e-4  #: of model times that are sums of steps
 
 
-class IntrinsicDrift(nn.Module):
+class _IntrinsicDrift(nn.Module):
     r"""What a cell does by itself. (…, dim) -> (…, dim).
 
     ``"free"``: an MLP of its state. ``"relaxing"``: that minus :math:`\gamma \odot x`, rates
@@ -38,21 +39,15 @@ class IntrinsicDrift(nn.Module):
     whatever all populations do alike at one time then is intrinsic drift.
     """
 
-    def __init__(
-        self,
-        dim: int,
-        hidden: Sequence[int] = (256, 256),
-        activation: str = "leaky_relu",
-        kind: str = "free",
-        stages: Sequence[float] = (),
-    ) -> None:
+    def __init__(self, dim: int, config: SDEConfig) -> None:
         super().__init__()
-        self.kind = kind
-        times = torch.tensor(stages, dtype=torch.float32)
+        self.kind = config.drift
+        times = torch.tensor(config.stages, dtype=torch.float32)
         self.register_buffer("stages", times, persistent=False)  # they are in the settings
-        n_out = 1 if kind == "potential" else dim
-        self.net = mlp([_n_inputs(dim, stages), *hidden, n_out], activation)
-        self.rate = nn.Parameter(torch.zeros(dim)) if kind == "relaxing" else None
+        n_in = dim + len(times) + 1 if len(times) else dim
+        n_out = 1 if self.kind == "potential" else dim
+        self.net = mlp([n_in, *config.hidden, n_out], config.activation)
+        self.rate = nn.Parameter(torch.zeros(dim)) if self.kind == "relaxing" else None
 
     def forward(self, x: Tensor, time: Tensor | None = None) -> Tensor:
         """Drift of each cell; ``time`` (groups,), the model time, is needed with ``stages``."""
@@ -81,27 +76,18 @@ class IntrinsicDrift(nn.Module):
             return -torch.autograd.grad(potential, x, create_graph=keep)[0]
 
 
-def _n_inputs(dim: int, stages: Sequence[float]) -> int:
-    return dim + (len(stages) + 1 if len(stages) else 0)
+class _Diffusion(nn.Module):
+    """Diagonal noise: constant, learned per dimension or from the state, or none."""
 
-
-class Diffusion(nn.Module):
-    """Diagonal noise, (…, dim) -> (…, dim).
-
-    Constant, learned per dimension, learned from the state, or none.
-    """
-
-    def __init__(self, dim: int, kind: str = "constant", sigma: float = 0.1) -> None:
+    def __init__(self, dim: int, config: SDEConfig) -> None:
         super().__init__()
-        if kind not in DIFFUSIONS:
-            raise ValueError(f"Diffusion: expected one of {DIFFUSIONS}, got {kind!r}")
-        self.kind = kind
-        log_sigma = torch.full((dim,), float(sigma)).log()
-        if kind == "per_dimension":
+        self.kind = config.diffusion
+        log_sigma = torch.full((dim,), float(config.sigma)).log()
+        if self.kind == "per_dimension":
             self.log_sigma = nn.Parameter(log_sigma)
         else:
             self.register_buffer("log_sigma", log_sigma)
-        if kind == "state":
+        if self.kind == "state":
             self.net = mlp([dim, 32, dim], "silu")
             nn.init.zeros_(self.net[-1].weight)  # starts as the constant
             nn.init.zeros_(self.net[-1].bias)
@@ -126,16 +112,14 @@ class InteractingSDE(nn.Module):
         super().__init__()
         self.dim = dim
         self.centred = config.centred
-        self.intrinsic = IntrinsicDrift(
-            dim, config.hidden, config.activation, config.drift, config.stages
-        )
+        self.intrinsic = _IntrinsicDrift(dim, config)
         self.interaction = nn.ModuleList(_interaction_blocks(dim, config))
-        self.diffusion = Diffusion(dim, config.diffusion, config.sigma)
+        self.diffusion = _Diffusion(dim, config)
 
     def intrinsic_drift(self, x: Tensor, time: Tensor | None = None) -> Tensor:
         """Return what each cell does by itself, (groups, cells, dim).
 
-        ``time`` (groups,) as in :class:`IntrinsicDrift`. If ``centred``, the network has learned
+        ``time`` (groups,) as in :class:`_IntrinsicDrift`. If ``centred``, the network has learned
         the drift of a cell in the average population; what it receives there is taken off.
         """
         drift = self.intrinsic(x, time)
@@ -164,15 +148,14 @@ class InteractingSDE(nn.Module):
         x: Tensor,
         mask: Tensor | None = None,
         density: Tensor | None = None,
-        sender_weight: Tensor | None = None,
         context: Tensor | None = None,
         time: Tensor | None = None,
     ) -> Tensor:
         """Intrinsic plus interaction part, (groups, cells, dim)."""
         if self.centred:
-            message = self.interaction[0](x, mask, density, sender_weight, context, centred=True)
+            message = self.interaction[0](x, mask, density, context=context, centred=True)
             return self.intrinsic(x, time) + message
-        message = self.interaction_drift(x, mask, density, sender_weight, context)
+        message = self.interaction_drift(x, mask, density, context=context)
         return self.intrinsic_drift(x, time) + message
 
 
@@ -187,11 +170,6 @@ def _interaction_blocks(dim: int, config: SDEConfig) -> list[nn.Module]:
     return []
 
 
-def _n_parameters(module: nn.Module) -> int:
-    """Trainable parameters."""
-    return sum(p.numel() for p in module.parameters() if p.requires_grad)
-
-
 def matched_config(dim: int, config: SDEConfig) -> SDEConfig:
     """Return settings without interaction, the intrinsic drift widened to as many parameters (1 %).
 
@@ -200,21 +178,26 @@ def matched_config(dim: int, config: SDEConfig) -> SDEConfig:
     ValueError
         If no width comes that near.
     """
-    target = _n_parameters(InteractingSDE(dim, config))
-    depth = len(config.hidden)
 
-    def count(width: int) -> int:
-        sizes = [_n_inputs(dim, config.stages), *[width] * depth, dim]
-        n = dim if config.drift == "relaxing" else 0
-        for n_in, n_out in zip(sizes[:-1], sizes[1:], strict=True):
-            n += (n_in + 1) * n_out
-        return n
+    def of_width(width: int) -> SDEConfig:
+        hidden = (width,) * len(config.hidden)
+        return replace(config, interaction="none", hidden=hidden, centred=False)
 
-    width = min(range(1, target), key=lambda w: abs(count(w) - target))
-    changes = {"interaction": "none", "hidden": [width] * depth, "centred": False}
-    matched = SDEConfig.from_dict(config.to_dict() | changes)
-    found = _n_parameters(InteractingSDE(dim, matched))
-    if abs(found - target) > 0.01 * target:
-        near = f"no width gives {target} parameters within 1 % (nearest: {found})"
-        raise ValueError(f"{near}; add a hidden layer")
-    return matched
+    def distance(width: int) -> int:
+        return _n_parameters(dim, of_width(width)) - target
+
+    target = _n_parameters(dim, config)
+    enough = bisect_left(range(target), 0, lo=1, key=distance)
+    width = min(max(enough - 1, 1), enough, key=lambda width: abs(distance(width)))
+    if abs(distance(width)) > 0.01 * target:
+        near = f"nearest: {target + distance(width)}"
+        reason = f"no width gives {target} parameters within 1 % ({near})"
+        raise ValueError(f"{reason}; add a hidden layer")
+    return of_width(width)
+
+
+def _n_parameters(dim: int, config: SDEConfig) -> int:
+    """Trainable parameters."""
+    with torch.device("meta"):  # they are counted, not made
+        sde = InteractingSDE(dim, config)
+    return sum(p.numel() for p in sde.parameters() if p.requires_grad)

@@ -25,7 +25,7 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from scimf.dynamics.fitted import FittedSDE
-from scimf.dynamics.snapshots import KEY, cell_types, contexts, populations
+from scimf.dynamics.snapshots import KEY, cell_types, contexts
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -60,24 +60,10 @@ def influence(
     KeyError, ValueError
         If there are no types, or no fate for one of them; if the direction is none of these.
     """
-    table = _influence_by_snapshot(model, adata, towards=towards, min_cells=min_cells)
-    names = sorted(set(cell_types(adata)))
-    matrix = table.groupby(["receiver", "sender"])["value"].mean().unstack()
-    receivers = pd.Index(names, name="receiver")
-    senders = pd.Index(names, name="sender")
-    return matrix.reindex(index=receivers, columns=senders)
-
-
-def _influence_by_snapshot(
-    model: FittedSDE, adata: "AnnData", *, towards: Towards = "sender", min_cells: int = 5
-) -> pd.DataFrame:
-    """As :func:`influence`: columns ``population, time, receiver, sender, value``."""
     types = cell_types(adata)
     _require_direction(towards, types)
     x = np.asarray(adata.obsm[KEY])
     intrinsic, _ = model.drift(adata)
-    population = populations(adata)
-    time = adata.obs["time"].to_numpy(float)
     found = []
     for rows, density in contexts(adata):
         kinds, counts = np.unique(types[rows], return_counts=True)
@@ -95,9 +81,11 @@ def _influence_by_snapshot(
                     direction = intrinsic[rows][receives]
                 else:
                     direction = x[rows][sends].mean(0) - x[rows][receives]
-                value = _mean_along(change[receives], direction)
-                found.append((population[rows[0]], time[rows[0]], receiver, sender, value))
-    return pd.DataFrame(found, columns=["population", "time", "receiver", "sender", "value"])
+                found.append((receiver, sender, _mean_along(change[receives], direction)))
+    table = pd.DataFrame(found, columns=["receiver", "sender", "value"])
+    names = sorted(set(types))
+    matrix = table.pivot_table("value", "receiver", "sender")  # the mean over snapshots
+    return matrix.reindex(index=names, columns=names)
 
 
 def _require_direction(towards: Towards, types: np.ndarray) -> None:
@@ -124,10 +112,10 @@ def _sender_derivative(
     (cells of the snapshot,) are booleans. Data coordinates per unit of real time.
     """
     x = model.standardiser.transform(np.asarray(adata.obsm[KEY])[rows])[None].to(model.device)
-    dense = torch.tensor([density], device=model.device, dtype=x.dtype)
-    raised = torch.as_tensor(senders, device=model.device, dtype=x.dtype)[None]  # (1, cells)
+    raised = x.new_tensor(senders)[None]  # (1, cells)
 
     def message(weight: torch.Tensor) -> torch.Tensor:  # (1, cells) -> (1, cells, dim)
+        dense = x.new_tensor([density])
         return model.sde.interaction_drift(x, density=dense, sender_weight=weight)
 
     # The fused kernels of attention have no forward derivative.

@@ -134,7 +134,7 @@ def change(path, name):
         ("simulate/untyped.py", "circuit", set()),
         ("data/readers.py", "_read_labelled_counts", {"chapter on counts"}),
         ("data/split.py", "hold_out", (DYNAMICS | TEST) - {"sde fit"}),
-        ("dynamics/losses.py", "energy_loss", DYNAMICS),
+        ("dynamics/losses.py", "_energy_loss", DYNAMICS),
         ("dynamics/interactions.py", "AdditiveInteraction", DYNAMICS | {"chapter on influence"}),
         ("dynamics/fitted.py", "FittedSDE.save", set()),
         ("counts/flow.py", "DiffusionTransformer", {"flow fit"} | COUNTS),

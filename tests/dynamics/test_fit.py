@@ -8,6 +8,7 @@ from scimf.data.space import fit_space
 from scimf.data.split import hold_out
 from scimf.dynamics.config import SDEConfig
 from scimf.dynamics.fit import fit, fit_many
+from scimf.dynamics.fitted import velocity
 from scimf.dynamics.snapshots import Snapshots, TimeScale
 from scimf.simulate import systems
 
@@ -182,6 +183,15 @@ def test_drift_is_own_plus_heard_per_real_time(tiny):
         * model.time_scale.rate(1.0)
     )
     np.testing.assert_allclose((own + heard)[rows], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_velocity_is_stored_with_its_two_parts(tiny):
+    adata = tiny[0].copy()
+    total = velocity(fit(*tiny, config=QUICK, progress=False), adata)
+    intrinsic = adata.obsm["velocity_intrinsic_scimf"]
+    interaction = adata.obsm["velocity_interaction_scimf"]
+    assert np.allclose(total, intrinsic + interaction)
+    assert np.array_equal(total, adata.obsm["velocity_scimf"])
 
 
 def test_density_must_be_one_positive_number_per_population(tiny):

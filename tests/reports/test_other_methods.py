@@ -16,7 +16,7 @@ from evidence.other_methods import (
 from scimf.data.split import hold_out
 from scimf.dynamics.config import SDEConfig
 from scimf.dynamics.fit import fit
-from scimf.dynamics.model import IntrinsicDrift
+from scimf.dynamics.model import InteractingSDE
 from scimf.dynamics.snapshots import Snapshots, Standardiser, TimeScale
 
 QUICK = SDEConfig(
@@ -61,7 +61,7 @@ def test_neural_ode_has_no_noise(tiny):
 
 def test_potential_drift_is_minus_the_gradient():
     torch.manual_seed(0)
-    drift = IntrinsicDrift(3, (8,), "silu", "potential").double()
+    drift = InteractingSDE(3, SDEConfig(drift="potential", hidden=(8,))).intrinsic.double()
     x = torch.randn(4, 3, dtype=torch.double)
     jacobian = torch.autograd.functional.jacobian(lambda z: drift(z[None])[0], x[0])
     torch.testing.assert_close(jacobian, jacobian.T)  # a gradient field has no curl

@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 from evidence.boards import BOARDS
 from evidence.choices import recommended
-from evidence.setups import Setup, inner_setup, predicted, setups
+from evidence.setups import Sampler, Setup, inner_setup, predicted, setups
 from evidence.two_sided import TwoSided, reversed_time
 
 import scimf
@@ -33,7 +33,6 @@ from scimf.core import paths
 from scimf.core.files import write_file
 from scimf.dynamics.config import SDEConfig
 from scimf.dynamics.fit import fit
-from scimf.dynamics.fitted import Sampler
 from scimf.evaluation.baselines import BASELINES
 from scimf.evaluation.held_out import Scoring, evaluate
 from scimf.evaluation.summary import interval

@@ -82,7 +82,7 @@ class FlowMatching:
     Loss :math:`E\,\|v((1-u)x + uy,\, t_a + u\Delta t) - (y - x)/\Delta t\|^2`, (x, y) from exact
     mini-batch transport between consecutive training snapshots, u uniform (Tong et al. 2024,
     arXiv:2302.00482). No noise, no interaction. Samples as every
-    :class:`scimf.dynamics.fitted.Sampler`.
+    :class:`evidence.setups.Sampler`.
     """
 
     velocity: torch.nn.Module

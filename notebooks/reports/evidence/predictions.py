@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scimf.dynamics.fit import fit_many
-from scimf.dynamics.fitted import Sampler
 from scimf.dynamics.model import matched_config
 
 from evidence.choices import PACED, Choice, recommended
@@ -17,7 +16,7 @@ from evidence.other_methods import (
     potential_sde,
     shortened,
 )
-from evidence.setups import Setup, predicted
+from evidence.setups import Sampler, Setup, predicted
 from evidence.two_sided import fit_two_sided
 
 if TYPE_CHECKING:

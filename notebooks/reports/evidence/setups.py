@@ -4,19 +4,37 @@ Nothing is chosen on a held-out time. What can be chosen is chosen on problems *
 times of a set-up: held-out cells are gone before such an inner problem starts.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from scimf.data.space import Space, fit_space
 from scimf.data.split import Split, hold_out
-from scimf.dynamics.fitted import Sampler
+from scimf.dynamics.snapshots import Snapshots
 
 from evidence.boards import Board
 
 if TYPE_CHECKING:
     from anndata import AnnData
+
+
+class Sampler(Protocol):
+    """Everything that predicts populations: fitted, two-sided, and other methods."""
+
+    @property
+    def starts(self) -> Snapshots:
+        """Snapshots that predictions may start from."""
+
+    def sample(
+        self,
+        times: Iterable[float],
+        *,
+        n: int | None = None,
+        populations: Iterable[str] | None = None,
+        seed: int = 0,
+    ) -> "AnnData":
+        """Predicted cells at real times."""
 
 
 @dataclass(frozen=True)
