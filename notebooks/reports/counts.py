@@ -406,8 +406,8 @@ for name, (train, test) in to_generate.items():
                 others[kind] = flow
         ours = flows[name]["set", k]
         cells = latent_baselines.generation_samples(ours, test, train=train, others=others, seed=k)
-        real = (panel_counts(train), panel_counts(test))
-        parts[k] = generation_metrics.generation_table(cells, *real, seed=k)
+        real = {"test": panel_counts(test), "train": panel_counts(train)}
+        parts[k] = generation_metrics.generation_table(cells, **real, seed=k)
     tables[name] = pd.concat(parts, names=["seed", "row"])
 
 # %%
