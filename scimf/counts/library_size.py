@@ -145,13 +145,12 @@ def _by_combination(
     log: np.ndarray, labels: np.ndarray
 ) -> dict[tuple[int, ...], tuple[float, float]]:
     """Mean and s.d. of each combination of labels that has enough cells."""
-    groups: dict[tuple[int, ...], list[float]] = {}
-    for row, value in zip(labels.tolist(), log, strict=True):
-        groups.setdefault(tuple(row), []).append(value)
+    rows, which = np.unique(labels, axis=0, return_inverse=True)
     found = {}
-    for row, values in groups.items():
+    for k, row in enumerate(rows.tolist()):
+        values = log[which.ravel() == k]  # numpy 2.0 gives it a second axis
         if len(values) >= ENOUGH:
-            found[row] = (float(np.mean(values)), float(np.std(values)))
+            found[tuple(row)] = (float(values.mean()), float(values.std()))
     return found
 
 
