@@ -216,8 +216,8 @@ by_model.mean().unstack().round(2)
 
 # %%
 adata, held = sets["simulated"]
-_, other = reconstruction_metrics.count_halves(panel_counts(adata)[held], seed=seed)
-rates = adata.layers["mean"][held].astype(float)
+_, other, kept = reconstruction_metrics.count_halves(panel_counts(adata)[held], seed=seed)
+rates = adata.layers["mean"][held][kept].astype(float)
 expected = rates / rates.sum(1, keepdims=True) * other.sum(1, keepdims=True)
 true_theta = adata.var["dispersion"].to_numpy()[None]
 truth = reconstruction_metrics.negative_log_likelihood(other, expected, true_theta)

@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 BLOCK = 256  #: cells that are encoded or decoded together
 
 
-# --------------------------------------------------------------------------------------- the counts
-
-
 def panel_counts(adata: "AnnData", genes: Sequence[str] | None = None) -> np.ndarray:
     """Return the counts of a gene panel, dense, (cells, genes) float32.
 
@@ -99,9 +96,6 @@ def choose_panel(
     return list(adata.var_names[kept])
 
 
-# --------------------------------------------------------------------------------- the fitted model
-
-
 @dataclass
 class FittedCounts:
     """A fitted autoencoder and the genes it knows. ``n`` is the number of cells below."""
@@ -152,12 +146,8 @@ class FittedCounts:
     def decode(self, z: np.ndarray, library: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Mean and dispersion of the counts of all genes of the panel, (n, genes) both.
 
-        Parameters
-        ----------
-        z
-            Latent tokens (n, tokens, latent), or flat (n, tokens * latent).
-        library
-            Total counts over the panel, (n,).
+        ``z`` holds latent tokens (n, tokens, latent), or flat (n, tokens * latent); ``library``
+        total counts over the panel, (n,).
         """
         z = np.asarray(z, np.float32).reshape(len(z), self.config.tokens, self.config.latent)
         blocks = torch.as_tensor(z).split(BLOCK)
@@ -174,11 +164,9 @@ class FittedCounts:
         import anndata as ad
         import pandas as pd
 
-        mean, dispersion = self.decode(z, library)
+        mean, dispersion = map(torch.as_tensor, self.decode(z, library))
         generator = torch.Generator().manual_seed(seed)
-        counts = self.model.draw(
-            torch.as_tensor(mean), torch.as_tensor(dispersion), generator
-        ).numpy()
+        counts = self.model.draw(mean, dispersion, generator).numpy()
         cells = ad.AnnData(sparse.csr_matrix(counts), var=pd.DataFrame(index=list(self.genes)))
         cells.obs_names = [f"generated{i}" for i in range(len(counts))]
         return cells
@@ -205,9 +193,6 @@ class FittedCounts:
         model = AUTOENCODERS[config.architecture](len(genes), config)
         model.load_state_dict(values["weights"])
         return cls(model.eval(), genes, values["seed"], values["history"])
-
-
-# ------------------------------------------------------------------------------------------ the fit
 
 
 def fit_counts(

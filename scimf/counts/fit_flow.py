@@ -70,9 +70,6 @@ class _Conditions:
         return labels
 
 
-# --------------------------------------------------------------------------------- the fitted model
-
-
 @dataclass
 class FittedFlow:
     """A latent flow, the autoencoder it draws for, and the training statistics that go with it."""
@@ -200,9 +197,6 @@ class FittedFlow:
             values["seed"],
             values["history"],
         )
-
-
-# ------------------------------------------------------------------------------------------ the fit
 
 
 def fit_flow(

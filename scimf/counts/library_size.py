@@ -93,7 +93,12 @@ class LibrarySizes:
         log = np.log(totals)
         centre = float(log.mean())
         effects, spread = _effects(log - centre, labels, levels)
-        seen = _by_combination(log, labels)
+        seen = {}
+        rows, which = np.unique(labels, axis=0, return_inverse=True)
+        for k, row in enumerate(rows.tolist()):
+            values = log[which.ravel() == k]  # numpy 2.0 gives it a second axis
+            if len(values) >= ENOUGH:
+                seen[tuple(row)] = (float(values.mean()), float(values.std()))
         seen[tuple(levels)] = (centre, float(log.std()))  # all unknown: any training cell
         return cls(seen, effects, centre, spread, slope, ends)
 
@@ -139,19 +144,6 @@ def _effects(
     effect = np.linalg.solve(design.T @ design + ridge, design.T @ log)
     parts = np.split(effect, np.cumsum(levels)[:-1])
     return tuple(np.append(part, 0.0) for part in parts), float(np.std(log - design @ effect))
-
-
-def _by_combination(
-    log: np.ndarray, labels: np.ndarray
-) -> dict[tuple[int, ...], tuple[float, float]]:
-    """Mean and s.d. of each combination of labels that has enough cells."""
-    rows, which = np.unique(labels, axis=0, return_inverse=True)
-    found = {}
-    for k, row in enumerate(rows.tolist()):
-        values = log[which.ravel() == k]  # numpy 2.0 gives it a second axis
-        if len(values) >= ENOUGH:
-            found[tuple(row)] = (float(values.mean()), float(values.std()))
-    return found
 
 
 def _totals(log: np.ndarray) -> np.ndarray:

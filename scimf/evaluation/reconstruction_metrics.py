@@ -27,21 +27,15 @@ def _tensor(values: np.ndarray) -> torch.Tensor:
     return torch.as_tensor(np.array(values, np.float64))
 
 
-def count_halves(counts: np.ndarray, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def count_halves(counts: np.ndarray, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Two binomial halves of counts (cells, genes), the same for every model.
 
-    Cells with an empty half are left out.
+    Cells with an empty half are left out; the third array, (cells,), says which are kept.
     """
-    first, second, filled = _halves(counts, seed)
-    return first[filled], second[filled]
-
-
-def _halves(counts: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Both halves of every cell, and whether neither is empty, (cells,)."""
     whole = torch.as_tensor(np.asarray(counts, np.float32))
     first, second = split_counts(whole, torch.Generator().manual_seed(seed))
-    filled = (first.sum(1) > 0) & (second.sum(1) > 0)
-    return first.numpy(), second.numpy(), filled.numpy()
+    kept = (first.sum(1) > 0) & (second.sum(1) > 0)
+    return first[kept].numpy(), second[kept].numpy(), kept.numpy()
 
 
 def split_error(fitted: "FittedCounts", counts: np.ndarray, *, seed: int = 0) -> float:
@@ -51,7 +45,7 @@ def split_error(fitted: "FittedCounts", counts: np.ndarray, *, seed: int = 0) ->
     ``fitted`` is an autoencoder, or anything with its ``encode`` and ``decode``; the error is the
     :func:`negative_log_likelihood` of the second :func:`count_halves`.
     """
-    first, second = count_halves(counts, seed=seed)
+    first, second, _ = count_halves(counts, seed=seed)
     mean, dispersion = fitted.decode(fitted.encode(first), second.sum(1))
     return negative_log_likelihood(second, mean, dispersion)
 
@@ -92,17 +86,11 @@ def profile_error(
         profiles[label] = total / total.sum()
     if missing := sorted(set(np.unique(test_labels)) - set(profiles)):
         raise ValueError(f"labels: types {missing} have no training cells")
-    train, train_labels = _second_halves(train, train_labels, seed)
-    test, test_labels = _second_halves(test, test_labels, seed)
-    dispersion = _fitted_dispersion(train, _expected(train, train_labels, profiles))
-    return negative_log_likelihood(test, _expected(test, test_labels, profiles), dispersion[None])
-
-
-def _second_halves(
-    counts: np.ndarray, labels: np.ndarray, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
-    _, second, filled = _halves(counts, seed)
-    return second[filled], labels[filled]
+    _, train, kept = count_halves(train, seed=seed)
+    dispersion = _fitted_dispersion(train, _expected(train, train_labels[kept], profiles))
+    _, test, kept = count_halves(test, seed=seed)
+    expected = _expected(test, test_labels[kept], profiles)
+    return negative_log_likelihood(test, expected, dispersion[None])
 
 
 def _expected(counts: np.ndarray, labels: np.ndarray, profiles: dict) -> np.ndarray:
