@@ -54,7 +54,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from scimf import plots, start_notebook
-from scimf.counts.autoencoder import SetAutoencoder
+from scimf.counts.autoencoder import AUTOENCODERS
 from scimf.counts.config import CountConfig
 from scimf.counts.likelihood import log_negative_binomial
 from scimf.counts.fit_autoencoder import fit_counts_many, panel_counts
@@ -81,7 +81,7 @@ run
 # %%
 torch.manual_seed(seed)
 tiny = CountConfig(width=8, tokens=2, latent=4, layers=1, heads=2, cross_heads=2)
-toy = SetAutoencoder(6, tiny).eval().requires_grad_(False)
+toy = AUTOENCODERS["set"](6, tiny).eval().requires_grad_(False)
 x = torch.tensor([[3.0, 0, 1, 0, 0, 7], [0, 2, 0, 0, 0, 1]])
 genes = torch.tensor([[0, 2, 5], [1, 5, 6]])  # that each cell expresses; 6 stands for none
 values = F.pad(x, (0, 1)).gather(1, genes)
@@ -189,7 +189,7 @@ run.expect("padding changes the latent without a mask only", only)
 
 # %%
 torch.manual_seed(seed)
-normed_toy = SetAutoencoder(6, replace(tiny, norm_pairs=True)).eval().requires_grad_(False)
+normed_toy = AUTOENCODERS["set"](6, replace(tiny, norm_pairs=True)).eval().requires_grad_(False)
 forgets = {}
 for name, network in (("pooled as they are", toy), ("normalised, as published", normed_toy)):
     forgets[name] = float((network.encode(10 * x)[0] - network.encode(x)[0]).abs().max())

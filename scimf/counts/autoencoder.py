@@ -161,7 +161,7 @@ class CountAutoencoder(nn.Module, ABC):
         return torch.poisson(rate, generator=generator)
 
 
-class SetAutoencoder(CountAutoencoder):
+class _ExchangeableAutoencoder(CountAutoencoder):
     """The exchangeable autoencoder of one gene panel.
 
     Row ``n_genes`` of the table of gene embeddings is the padding.
@@ -257,4 +257,4 @@ def _hidden_layers(n_in: int, hidden: int) -> list[nn.Module]:
 
 
 #: Architecture -> class, made with the number of genes and the settings.
-AUTOENCODERS = {"set": SetAutoencoder, "mlp": _MLPAutoencoder}
+AUTOENCODERS = {"set": _ExchangeableAutoencoder, "mlp": _MLPAutoencoder}

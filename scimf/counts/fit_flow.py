@@ -153,9 +153,8 @@ class FittedFlow:
         cells = self.counts.draw(z, np.asarray(library), seed=counts_seed)
         for name in self.conditions.values:
             if name in obs:
-                column = obs[name].astype(object)
-                known = column.where(column.notna(), "unknown").astype(str)
-                cells.obs[name] = pd.Categorical(known)
+                known = obs[name].astype(object).where(obs[name].notna(), "unknown")
+                cells.obs[name] = pd.Categorical(known.astype(str))
         cells.obsm["X_latent"] = z.reshape(len(z), -1).astype(np.float32)
         return cells
 
@@ -217,12 +216,9 @@ def fit_flow(
     counts
         The fitted autoencoder, which stays as it is; the flow is fitted on its device. Cells are
         encoded by :meth:`FittedCounts.encode_as_trained`.
-    adata, cells
-        Raw counts, and which cells to train on, (cells,) booleans; all by default. Others are never
-        touched.
     conditions
         Categorical columns of ``obs``.
-    config, seed, cache, progress
+    adata, cells, config, seed, cache, progress
         As in :func:`scimf.counts.fit_autoencoder.fit_counts`.
 
     Raises
