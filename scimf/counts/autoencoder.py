@@ -95,14 +95,8 @@ class CountAutoencoder(nn.Module, ABC):
         mean of a gene does not depend on which others are asked for. For the Gaussian likelihood:
         mean of the log-normalised value, and 1.
 
-        Parameters
-        ----------
-        z
-            Latent tokens (cells, tokens, latent).
-        library
-            Total counts over the panel, (cells,).
-        genes
-            Panel indices in any order; all by default.
+        ``z`` holds latent tokens (cells, tokens, latent), ``library`` total counts over the panel
+        (cells,), ``genes`` panel indices in any order (all by default).
         """
         if not self.config.kl_weight:
             z = _on_sphere(z)

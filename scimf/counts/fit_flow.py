@@ -53,10 +53,7 @@ class _Conditions:
     def labels(self, obs: pd.DataFrame) -> np.ndarray:
         """Labels of rows, (cells, conditions) int; an absent column or missing value is "unknown".
 
-        Raises
-        ------
-        ValueError
-            If a value was not seen in training; names it and those that were.
+        A ``ValueError`` if a value was not seen in training; it names those that were.
         """
         labels = np.empty((len(obs), len(self.values)), np.int64)
         for k, (name, values) in enumerate(self.values.items()):
@@ -189,8 +186,8 @@ class FittedFlow:
             model.eval(),
             FittedCounts.from_dict(values["counts"]),
             conditions,
-            LibrarySizes.from_dict(values["library"]),
-            LibrarySizes.from_dict(values["depth"]),
+            LibrarySizes(**values["library"]),
+            LibrarySizes(**values["depth"]),
             mean,
             np.asarray(values["sd"]),
             values["seed"],
