@@ -60,7 +60,8 @@ from scimf.counts.config import CountConfig
 from scimf.counts.fit_autoencoder import fit_counts_many, panel_counts
 from scimf.counts.flow import FlowConfig
 from scimf.counts.library_size import LibraryOverTime
-from scimf.evaluation import generation_metrics, reconstruction_metrics
+from scimf.evaluation.generation_metrics import generation_table, log_pca
+from scimf.evaluation.reconstruction_metrics import profile_error, split_error
 from scimf.simulate.counts import counted
 
 # %%
@@ -130,8 +131,8 @@ tried = fit_counts_many(cells, train & ~aside, configs=candidates, seeds=[seed],
 
 # %%
 unseen, known = panel_counts(cells[aside]), panel_counts(cells[train & ~aside])
-errors = {k: reconstruction_metrics.split_error(model, unseen) for (k, _), model in tried.items()}
-errors["one profile"] = reconstruction_metrics.profile_error(known, unseen)
+errors = {k: split_error(model, unseen) for (k, _), model in tried.items()}
+errors["one profile"] = profile_error(known, unseen)
 for name, error in errors.items():
     run.record({f"typed.choice.{name.replace(', ', '_').replace(' ', '_')}": error})
 claim = "on training cells set aside, the split MLP reconstructs best"
@@ -223,13 +224,11 @@ SCORES = ["energy_distance", "frechet", *ERRORS]
 project, tables = {}, {}
 for name, (adata, held, _) in problems.items():
     seen = adata[~np.isclose(adata.obs["time"], held)]
-    project[name] = generation_metrics.log_pca(panel_counts(seen))
+    project[name] = log_pca(panel_counts(seen))
     for k, cloud in clouds[name].items():
-        scores = {}
-        for method in [method for method in cloud if method != "truth"]:
-            both = (cloud[method], cloud["truth"])
-            scores[method] = generation_metrics.generation_scores(*both, project[name])
-        table = tables[name, k] = pd.DataFrame(scores).T[SCORES]
+        predicted = {method: counts for method, counts in cloud.items() if method != "truth"}
+        table = generation_table(predicted, cloud["truth"], project=project[name])[SCORES].copy()
+        tables[name, k] = table
         table.loc["difference"] = table.loc["joined"] - table.loc["pca_poisson"]
 
 # %%
@@ -436,7 +435,8 @@ scimf.forecast_counts(moved, [2.0], n=100)
 # %% tags=["solution"]
 other, space = ad.AnnData(first["floor"], var=cells.var[[]]), models["typed", 0]["pca"].space
 back = count_baselines.redraw(space, space.encode(other), first["floor"].sum(1), seed=seed)
-score = generation_metrics.generation_scores(back, first["truth"], view)["energy_distance"]
+against = {"test": first["truth"], "project": view}
+score = generation_table({"back": back}, **against).at["back", "energy_distance"]
 seed_0 = tables.xs(("typed", 0), level=("set", "seed"))
 through = seed_0.loc[["floor", "ceiling", "joined", "pca_poisson"], "energy_distance"].copy()
 through["through PCs and back"] = score
@@ -463,7 +463,7 @@ twin = scimf.matched_config(len(tokens.components), sde)
 silent = scimf.fit(quiet, split, tokens, config=twin, seed=0, **plain)
 asked = {"n": int(np.ceil(len(first["truth"]) / n_populations)), "seed": 0}
 answer = scimf.forecast_counts(silent, [held_time], **asked).X.toarray()
-score = generation_metrics.generation_scores(answer, first["truth"], view)["energy_distance"]
+score = generation_table({"silent": answer}, **against).at["silent", "energy_distance"]
 run.record({"typed.no_interaction.energy_distance": score})
 worth = abs(through["joined"] - score) < through["pca_poisson"] - through["joined"]
 run.expect("the decoder is worth more in this gap than the interaction", worth)
@@ -483,9 +483,9 @@ tokens = scimf.fit_latent_space(gaussian, free, split, n_dims=n_dims)
 model = scimf.fit(free, split, tokens, config=sde, seed=0, **plain)
 answer = scimf.forecast_counts(model, [held_time], **asked).X.toarray()
 assert (gaussian.encode(free) ** 2).mean(-1).std() > 0.01  # no sphere: tokens differ in length
-score = generation_metrics.generation_scores(answer, first["truth"], view)
+score = generation_table({"KL": answer}, **against).loc["KL"]
 both = seed_0.loc[["joined", "ceiling"]].copy()
-both.loc["joined, KL"] = pd.Series(score)
+both.loc["joined, KL"] = score
 run.record({f"typed.joined_kl.{name}": score[name] for name in SCORES})
 both.round(3)
 

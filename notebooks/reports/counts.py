@@ -216,8 +216,8 @@ by_model.mean().unstack().round(2)
 
 # %%
 adata, held = sets["simulated"]
-_, other = reconstruction_metrics.count_halves(panel_counts(adata)[held], seed=seed)
-rates = adata.layers["mean"][held].astype(float)
+_, other, kept = reconstruction_metrics.count_halves(panel_counts(adata)[held], seed=seed)
+rates = adata.layers["mean"][held][kept].astype(float)
 expected = rates / rates.sum(1, keepdims=True) * other.sum(1, keepdims=True)
 true_theta = adata.var["dispersion"].to_numpy()[None]
 truth = reconstruction_metrics.negative_log_likelihood(other, expected, true_theta)
@@ -406,8 +406,8 @@ for name, (train, test) in to_generate.items():
                 others[kind] = flow
         ours = flows[name]["set", k]
         cells = latent_baselines.generation_samples(ours, test, train=train, others=others, seed=k)
-        real = (panel_counts(train), panel_counts(test))
-        parts[k] = generation_metrics.generation_table(cells, *real, seed=k)
+        real = {"test": panel_counts(test), "train": panel_counts(train)}
+        parts[k] = generation_metrics.generation_table(cells, **real, seed=k)
     tables[name] = pd.concat(parts, names=["seed", "row"])
 
 # %%

@@ -95,14 +95,8 @@ class CountAutoencoder(nn.Module, ABC):
         mean of a gene does not depend on which others are asked for. For the Gaussian likelihood:
         mean of the log-normalised value, and 1.
 
-        Parameters
-        ----------
-        z
-            Latent tokens (cells, tokens, latent).
-        library
-            Total counts over the panel, (cells,).
-        genes
-            Panel indices in any order; all by default.
+        ``z`` holds latent tokens (cells, tokens, latent), ``library`` total counts over the panel
+        (cells,), ``genes`` panel indices in any order (all by default).
         """
         if not self.config.kl_weight:
             z = _on_sphere(z)
@@ -161,7 +155,7 @@ class CountAutoencoder(nn.Module, ABC):
         return torch.poisson(rate, generator=generator)
 
 
-class SetAutoencoder(CountAutoencoder):
+class _ExchangeableAutoencoder(CountAutoencoder):
     """The exchangeable autoencoder of one gene panel.
 
     Row ``n_genes`` of the table of gene embeddings is the padding.
@@ -257,4 +251,4 @@ def _hidden_layers(n_in: int, hidden: int) -> list[nn.Module]:
 
 
 #: Architecture -> class, made with the number of genes and the settings.
-AUTOENCODERS = {"set": SetAutoencoder, "mlp": _MLPAutoencoder}
+AUTOENCODERS = {"set": _ExchangeableAutoencoder, "mlp": _MLPAutoencoder}

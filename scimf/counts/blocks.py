@@ -6,7 +6,7 @@ from torch.nn import functional as F
 EPS = 1e-8  #: of every LayerNorm, as published
 
 
-class SwiGLU(nn.Module):
+class _SwiGLU(nn.Module):
     r""":math:`W_o(\mathrm{SiLU}(W_1 x) \odot W_2 x)`, no biases; (…, width) -> (…, width)."""
 
     def __init__(self, width: int) -> None:
@@ -71,7 +71,7 @@ class AttentionBlock(nn.Module):
         self.norm_mlp = nn.LayerNorm(width, eps=EPS)
         self.norm_context = nn.LayerNorm(width, eps=EPS) if norm_context else nn.Identity()
         self.attention = _Attention(width, heads)
-        self.mlp = SwiGLU(width)
+        self.mlp = _SwiGLU(width)
 
     def forward(
         self, query: Tensor, context: Tensor | None = None, mask: Tensor | None = None
@@ -97,7 +97,7 @@ class ModulatedBlock(nn.Module):
         super().__init__()
         self.norm = nn.LayerNorm(width, eps=EPS, elementwise_affine=False)
         self.attention = _Attention(width, heads, bias=True)
-        self.mlp = SwiGLU(width)
+        self.mlp = _SwiGLU(width)
         self.modulation = nn.Sequential(nn.SiLU(), nn.Linear(width, 6 * width))
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:

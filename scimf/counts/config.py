@@ -1,31 +1,16 @@
 """Every setting of a count autoencoder and its fit, and the settings of published models."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Self
 
 from scimf.core.config import Config
+from scimf.core.files import read_toml
 
 ARCHITECTURES = ("set", "mlp")
 EMBEDDINGS = ("product", "concatenate")
 LIKELIHOODS = ("negative_binomial", "gaussian")
 DISPERSIONS = ("gene", "cell")
-
-
-#: Sizes of published models, where all of them are known ("cd4" embeds pairs in another way).
-PUBLISHED = {
-    "repository_default": {"width": 32, "tokens": 16, "layers": 8, "heads": 8, "cross_heads": 4},
-    "dentate_gyrus": {"width": 128, "tokens": 128, "layers": 2, "heads": 4, "cross_heads": 1},
-    "cd4": {"width": 256, "tokens": 256, "layers": 8, "heads": 4, "cross_heads": 4},
-}
-#: What they share.
-SHARED = {
-    "latent": 16,
-    "norm_pairs": True,
-    "gene_scale": 1.0,
-    "masked": False,
-    "lr": 1e-3,
-    "batch_cells": 128,
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,16 +65,17 @@ class CountConfig(Config):
 
     @classmethod
     def paper(cls, name: str, **changes) -> Self:
-        """Return settings of a published model: its size, norm of the pairs, padding, scale, step.
+        """Return settings of a published model, one of ``published.toml``, with changes.
 
         Raises
         ------
         ValueError
             If there is no such model; names those there are.
         """
-        if name not in PUBLISHED:
-            raise ValueError(f"name: expected one of {sorted(PUBLISHED)}, got {name!r}")
-        return cls(**(PUBLISHED[name] | SHARED | changes))
+        published = read_toml(Path(__file__).with_name("published.toml"))
+        if name not in published:
+            raise ValueError(f"name: expected one of {sorted(published)}, got {name!r}")
+        return cls(**(published[name] | changes))
 
     def _refuse(self, name: str, reason: str) -> None:
         raise ValueError(f"CountConfig.{name}: {reason}, got {getattr(self, name)!r}")

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from operator import call
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -21,9 +23,6 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 BLOCK = 256  #: cells that are encoded or decoded together
-
-
-# --------------------------------------------------------------------------------------- the counts
 
 
 def panel_counts(adata: "AnnData", genes: Sequence[str] | None = None) -> np.ndarray:
@@ -63,13 +62,11 @@ def _columns(adata: "AnnData", genes: Sequence[str]) -> np.ndarray:
 
 
 def _require_counts(counts: np.ndarray, where: str, cells: Sequence[str]) -> None:
-    if not np.isfinite(counts).all():
-        raise ValueError(f"{where}: NaN or infinite values, expected counts")
-    for kind, wrong in (("negative", counts < 0), ("fractional", counts != np.round(counts))):
-        if wrong.any():
-            i, g = np.argwhere(wrong)[0]
-            example = f"{kind} values such as {counts[i, g]:g} (cell {cells[i]})"
-            raise ValueError(f"{where}: {example}; expected raw counts")
+    wrong = ~np.isfinite(counts) | (counts < 0) | (counts != np.round(counts))
+    if wrong.any():
+        i, g = np.argwhere(wrong)[0]
+        example = f"values such as {counts[i, g]:g} (cell {cells[i]})"
+        raise ValueError(f"{where}: {example}; expected raw counts, whole numbers from 0 on")
     empty = np.flatnonzero(counts.sum(1) == 0)
     if len(empty):
         lost = f"{len(empty)} cells have no count on the panel"
@@ -99,9 +96,6 @@ def choose_panel(
     return list(adata.var_names[kept])
 
 
-# --------------------------------------------------------------------------------- the fitted model
-
-
 @dataclass
 class FittedCounts:
     """A fitted autoencoder and the genes it knows. ``n`` is the number of cells below."""
@@ -129,11 +123,10 @@ class FittedCounts:
         """
         counts = cells if isinstance(cells, np.ndarray) else panel_counts(cells, self.genes)
         parts = []
-        for i in range(0, len(counts), BLOCK):
-            block = torch.as_tensor(counts[i : i + BLOCK], device=self.device)
-            z, _ = self.model.encode(block)
-            parts.append(z.cpu().numpy())
-        return np.concatenate(parts)
+        for block in torch.as_tensor(counts).split(BLOCK):
+            z, _ = self.model.encode(block.to(self.device))
+            parts.append(z.cpu())
+        return torch.cat(parts).numpy()
 
     def encode_as_trained(self, matrix: np.ndarray, *, seed: int = 0) -> np.ndarray:
         """Latent tokens (n, tokens, latent) of counts (n, genes), seen as in training.
@@ -150,58 +143,33 @@ class FittedCounts:
         return self.encode(matrix)
 
     @torch.no_grad()
-    def decode(
-        self, z: np.ndarray, library: np.ndarray, genes: Sequence[str] | None = None
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and dispersion of the counts of ``genes``, (n, genes) both.
+    def decode(self, z: np.ndarray, library: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and dispersion of the counts of all genes of the panel, (n, genes) both.
 
-        Parameters
-        ----------
-        z
-            Latent tokens (n, tokens, latent), or flat (n, tokens * latent).
-        library
-            Total counts over the panel, (n,).
-        genes
-            In any order; the panel by default.
-
-        Raises
-        ------
-        KeyError
-            If a gene is not in the panel; names some of them.
+        ``z`` holds latent tokens (n, tokens, latent), or flat (n, tokens * latent); ``library``
+        total counts over the panel, (n,).
         """
-        asked = None if genes is None else self._index(genes)
         z = np.asarray(z, np.float32).reshape(len(z), self.config.tokens, self.config.latent)
-        library = np.asarray(library, np.float32)
+        blocks = torch.as_tensor(z).split(BLOCK)
+        totals = torch.as_tensor(np.asarray(library, np.float32)).split(BLOCK)
         means, dispersions = [], []
-        for i in range(0, len(z), BLOCK):
-            block = torch.as_tensor(z[i : i + BLOCK], device=self.device)
-            total = torch.as_tensor(library[i : i + BLOCK], device=self.device)
-            mean, dispersion = self.model.decode(block, total, asked)
-            means.append(mean.cpu().numpy())
-            dispersions.append(dispersion.cpu().numpy())
-        return np.concatenate(means), np.concatenate(dispersions)
+        for block, total in zip(blocks, totals, strict=True):
+            mean, dispersion = self.model.decode(block.to(self.device), total.to(self.device))
+            means.append(mean.cpu())
+            dispersions.append(dispersion.cpu())
+        return torch.cat(means).numpy(), torch.cat(dispersions).numpy()
 
     def draw(self, z: np.ndarray, library: np.ndarray, *, seed: int = 0) -> "AnnData":
         """Cells with counts drawn from what ``z`` decodes to; arguments as in :meth:`decode`."""
         import anndata as ad
         import pandas as pd
 
-        mean, dispersion = self.decode(z, library)
+        mean, dispersion = map(torch.as_tensor, self.decode(z, library))
         generator = torch.Generator().manual_seed(seed)
-        counts = self.model.draw(
-            torch.as_tensor(mean), torch.as_tensor(dispersion), generator
-        ).numpy()
+        counts = self.model.draw(mean, dispersion, generator).numpy()
         cells = ad.AnnData(sparse.csr_matrix(counts), var=pd.DataFrame(index=list(self.genes)))
         cells.obs_names = [f"generated{i}" for i in range(len(counts))]
         return cells
-
-    def _index(self, genes: Sequence[str]) -> torch.Tensor:
-        columns = {gene: i for i, gene in enumerate(self.genes)}
-        missing = [gene for gene in genes if gene not in columns]
-        if missing:
-            lost = f"{len(missing)} of {len(genes)} genes"
-            raise KeyError(f"{lost} are not in the panel of {len(columns)}: {missing[:5]}")
-        return torch.tensor([columns[gene] for gene in genes], device=self.device)
 
     def save(self, path: Path | str) -> None:
         """Write everything to a file for :func:`scimf.load_model`; an old one is replaced."""
@@ -225,9 +193,6 @@ class FittedCounts:
         model = AUTOENCODERS[config.architecture](len(genes), config)
         model.load_state_dict(values["weights"])
         return cls(model.eval(), genes, values["seed"], values["history"])
-
-
-# ------------------------------------------------------------------------------------------ the fit
 
 
 def fit_counts(
@@ -333,21 +298,18 @@ def fit_counts_many(
     seeds: Iterable[int],
     cache: Path | str,
     device: str = "auto",
-    workers: int | None = None,
 ) -> dict[tuple[str, int], FittedCounts]:
     """Fit every configuration with every seed, side by side; finished fits are read.
 
-    ``adata, cells, genes, cache, device`` as in :func:`fit_counts`; ``configs, seeds, workers`` and
-    the dictionary ``(name, seed) -> FittedCounts`` as in :func:`scimf.dynamics.fit.fit_many`.
+    ``adata, cells, genes, cache, device`` as in :func:`fit_counts`; ``configs, seeds`` and the
+    dictionary ``(name, seed) -> FittedCounts`` as in :func:`scimf.dynamics.fit.fit_many`.
     """
-    shared = {"genes": list(genes), "device": device, "cache": cache}
-    jobs = {}
+    shared = {"genes": genes, "device": device, "cache": cache, "progress": False}
+    fits = {}
     for seed in seeds:
         for name, config in configs.items():
-            jobs[name, seed] = (adata, cells, {**shared, "config": config, "seed": seed})
-    side_by_side(_fit_quietly, list(jobs.values()), workers=workers or default_workers(device))
-    return {key: _fit_quietly(*job) for key, job in jobs.items()}
-
-
-def _fit_quietly(adata: "AnnData", cells: np.ndarray | None, options: dict) -> FittedCounts:
-    return fit_counts(adata, cells, progress=False, **options)
+            options = {**shared, "config": config, "seed": seed}
+            fits[name, seed] = partial(fit_counts, adata, cells, **options)
+    jobs = [(fit,) for fit in fits.values()]
+    made = side_by_side(call, jobs, workers=default_workers(device))
+    return dict(zip(fits, made, strict=True))

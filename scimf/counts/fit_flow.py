@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
+from operator import call
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -51,10 +53,7 @@ class _Conditions:
     def labels(self, obs: pd.DataFrame) -> np.ndarray:
         """Labels of rows, (cells, conditions) int; an absent column or missing value is "unknown".
 
-        Raises
-        ------
-        ValueError
-            If a value was not seen in training; names it and those that were.
+        A ``ValueError`` if a value was not seen in training; it names those that were.
         """
         labels = np.empty((len(obs), len(self.values)), np.int64)
         for k, (name, values) in enumerate(self.values.items()):
@@ -66,9 +65,6 @@ class _Conditions:
             found = pd.Index(values).get_indexer(column.astype(str))
             labels[:, k] = np.where(column.notna(), found, len(values))
         return labels
-
-
-# --------------------------------------------------------------------------------- the fitted model
 
 
 @dataclass
@@ -91,7 +87,6 @@ class FittedFlow:
         labels: np.ndarray,
         *,
         weight: float = 1.0,
-        guidance: str | None = None,
         solver: str = "heun",
         evaluations: int = 20,
         seed: int = 0,
@@ -100,17 +95,17 @@ class FittedFlow:
 
         Arguments as in :meth:`sample`.
         """
-        kind = guidance or self.model.config.guidance
         generator = torch.Generator().manual_seed(seed)
         noise = torch.randn(len(labels), *self.mean.shape, generator=generator)
         parts = []
-        for i in range(0, len(labels), BLOCK):
-            block = torch.as_tensor(labels[i : i + BLOCK], device=self.model.device)
-            velocity = self.model.guided(block, weight, kind)
-            start = noise[i : i + BLOCK].to(self.model.device)
+        blocks = torch.as_tensor(labels).split(BLOCK)
+        for block, start in zip(blocks, noise.split(BLOCK), strict=True):
+            on_device = block.to(self.model.device)
+            velocity = self.model.guided(on_device, weight, self.model.config.guidance)
+            start = start.to(self.model.device)
             z = integrate(velocity, start, solver=solver, evaluations=evaluations)
-            parts.append(z.cpu().numpy())
-        return np.concatenate(parts) * self.sd + self.mean
+            parts.append(z.cpu())
+        return torch.cat(parts).numpy() * self.sd + self.mean
 
     def sample(
         self,
@@ -133,9 +128,9 @@ class FittedFlow:
         seed
             Noise, library sizes and counts.
         **options
-            ``weight``, the strength of guidance, and its kind ``guidance`` ("joint" or "additive",
-            that of training by default); ``solver`` ("euler", "heun" or "dopri5") and
-            ``evaluations`` of the velocity; see :meth:`latents`.
+            ``weight``, the strength of guidance (of the kind it was trained with); ``solver``
+            ("euler", "heun" or "dopri5") and ``evaluations`` of the velocity; see
+            :func:`scimf.counts.flow.integrate`.
 
         Returns
         -------
@@ -155,9 +150,8 @@ class FittedFlow:
         cells = self.counts.draw(z, np.asarray(library), seed=counts_seed)
         for name in self.conditions.values:
             if name in obs:
-                column = obs[name].astype(object)
-                known = column.where(column.notna(), "unknown").astype(str)
-                cells.obs[name] = pd.Categorical(known)
+                known = obs[name].astype(object).where(obs[name].notna(), "unknown")
+                cells.obs[name] = pd.Categorical(known.astype(str))
         cells.obsm["X_latent"] = z.reshape(len(z), -1).astype(np.float32)
         return cells
 
@@ -192,16 +186,13 @@ class FittedFlow:
             model.eval(),
             FittedCounts.from_dict(values["counts"]),
             conditions,
-            LibrarySizes.from_dict(values["library"]),
-            LibrarySizes.from_dict(values["depth"]),
+            LibrarySizes(**values["library"]),
+            LibrarySizes(**values["depth"]),
             mean,
             np.asarray(values["sd"]),
             values["seed"],
             values["history"],
         )
-
-
-# ------------------------------------------------------------------------------------------ the fit
 
 
 def fit_flow(
@@ -222,12 +213,9 @@ def fit_flow(
     counts
         The fitted autoencoder, which stays as it is; the flow is fitted on its device. Cells are
         encoded by :meth:`FittedCounts.encode_as_trained`.
-    adata, cells
-        Raw counts, and which cells to train on, (cells,) booleans; all by default. Others are never
-        touched.
     conditions
         Categorical columns of ``obs``.
-    config, seed, cache, progress
+    adata, cells, config, seed, cache, progress
         As in :func:`scimf.counts.fit_autoencoder.fit_counts`.
 
     Raises
@@ -298,24 +286,11 @@ def _train(
     return model, history
 
 
-def fit_flow_many(
-    jobs: Sequence[dict], *, cache: Path | str, workers: int | None = None
-) -> list[FittedFlow]:
-    """Fit several flows side by side in single-threaded processes; finished fits are read.
+def fit_flow_many(jobs: Sequence[dict], *, cache: Path | str) -> list[FittedFlow]:
+    """Fit flows side by side, as many as there are cores or one on a GPU; finished fits are read.
 
-    Parameters
-    ----------
-    jobs
-        Keywords of :func:`fit_flow`; the result is in their order.
-    workers
-        The number of cores, at most 8, by default, and 1 where the autoencoders are on a GPU.
+    Each job holds keywords of :func:`fit_flow`; the result is in the order of the jobs.
     """
-    if workers is None and any(job["counts"].device.type == "cuda" for job in jobs):
-        workers = 1
-    calls = [(job, cache) for job in jobs]
-    side_by_side(_fit_quietly, calls, workers=workers)
-    return [_fit_quietly(*call) for call in calls]
-
-
-def _fit_quietly(job: dict, cache: Path | str) -> FittedFlow:
-    return fit_flow(**job, cache=cache, progress=False)
+    on_gpu = any(job["counts"].device.type == "cuda" for job in jobs)
+    fits = [(partial(fit_flow, **job, cache=cache, progress=False),) for job in jobs]
+    return side_by_side(call, fits, workers=1 if on_gpu else None)

@@ -58,10 +58,6 @@ class LatentSpace:
         mean, _ = self.counts.decode(self.latents(x), np.full(len(x), SCALE))
         return np.log1p(mean)
 
-    def draw(self, x: np.ndarray, times: np.ndarray, *, seed: int = 0) -> "AnnData":
-        """Cells with counts for coordinates (cells, dim) at times (cells,)."""
-        return self.counts.draw(self.latents(x), self.library.draw(times, seed=seed), seed=seed)
-
     def to_dict(self) -> dict[str, Any]:
         """Plain values, tensors and arrays, for saved models."""
         return {
@@ -148,12 +144,13 @@ def forecast_counts(
     TypeError
         If the model was fitted in another space.
     """
-    if not isinstance(model.space, LatentSpace):
+    space = model.space
+    if not isinstance(space, LatentSpace):
         needed = "a fit in a LatentSpace, scimf.fit(adata, split, fit_latent_space(...))"
         raise TypeError(f"model: expected {needed}")
     moved = model.sample(times, n=n, seed=seed, **options)
-    x = np.asarray(moved.obsm[KEY])
-    cells = model.space.draw(x, moved.obs["time"].to_numpy(float), seed=seed)
+    library = space.library.draw(moved.obs["time"].to_numpy(float), seed=seed)
+    cells = space.counts.draw(space.latents(moved.obsm[KEY]), library, seed=seed)
     cells.obs = moved.obs.copy()
     cells.obsm[KEY] = moved.obsm[KEY]
     return cells

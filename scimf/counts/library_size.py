@@ -8,7 +8,7 @@ genes. Drawn for the type alone, a cell and its size would not belong together.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 
@@ -56,10 +56,10 @@ class LibrarySizes:
     """
 
     seen: dict[tuple[int, ...], tuple[float, float]]  #: labels -> mean and s.d. of r
-    effects: tuple[np.ndarray, ...]  #: one array per condition; the last entry, "unknown", is 0
+    effects: tuple[tuple[float, ...], ...]  #: of each condition; the last, of "unknown", is 0
     centre: float
     spread: float
-    slope: np.ndarray | None = None  #: beta, (numbers,)
+    slope: tuple[float, ...] | None = None  #: beta, (numbers,)
     ends: tuple[float, float] = (0.0, 0.0)  #: smallest and largest z beta of the training cells
 
     @classmethod
@@ -86,14 +86,20 @@ class LibrarySizes:
         if latent is not None:
             from sklearn.linear_model import RidgeCV
 
-            slope = RidgeCV(RIDGES).fit(latent, np.log(totals)).coef_
-            known = latent @ slope
+            fitted = RidgeCV(RIDGES).fit(latent, np.log(totals)).coef_
+            slope = tuple(fitted.tolist())
+            known = latent @ fitted
             ends = (float(known.min()), float(known.max()))
             totals = totals * np.exp(-known)
         log = np.log(totals)
         centre = float(log.mean())
         effects, spread = _effects(log - centre, labels, levels)
-        seen = _by_combination(log, labels)
+        seen = {}
+        rows, which = np.unique(labels, axis=0, return_inverse=True)
+        for k, row in enumerate(rows.tolist()):
+            values = log[which.ravel() == k]  # numpy 2.0 gives it a second axis
+            if len(values) >= ENOUGH:
+                seen[tuple(row)] = (float(values.mean()), float(values.std()))
         seen[tuple(levels)] = (centre, float(log.std()))  # all unknown: any training cell
         return cls(seen, effects, centre, spread, slope, ends)
 
@@ -107,28 +113,21 @@ class LibrarySizes:
         """
         effect = np.zeros(len(labels))
         for by_value, column in zip(self.effects, labels.T, strict=True):
-            effect += by_value[column]
+            effect += np.asarray(by_value)[column]
         mean = self.centre + effect
         sd = np.full(len(labels), self.spread)
         for i, row in enumerate(labels.tolist()):
             mean[i], sd[i] = self.seen.get(tuple(row), (mean[i], sd[i]))
         log = mean + sd * np.random.default_rng(seed).standard_normal(len(labels))
         if latent is not None:
-            log = log + np.clip(latent @ self.slope, *self.ends)
+            slope = np.asarray(self.slope, latent.dtype)
+            log = log + np.clip(latent @ slope, *self.ends)
         return _totals(log)
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Self:
-        """Inverse of :func:`dataclasses.asdict`; tensors may stand for arrays."""
-        arrays = {"effects": tuple(np.asarray(effect) for effect in values["effects"])}
-        if values["slope"] is not None:
-            arrays["slope"] = np.asarray(values["slope"])
-        return cls(**(values | arrays))
 
 
 def _effects(
     log: np.ndarray, labels: np.ndarray, levels: Sequence[int]
-) -> tuple[tuple[np.ndarray, ...], float]:
+) -> tuple[tuple[tuple[float, ...], ...], float]:
     """Effects of each condition on centred logarithms (cells,), and the spread around their sum."""
     if not len(levels):
         return (), float(np.std(log))
@@ -138,21 +137,8 @@ def _effects(
     ridge = 1e-3 * len(log) * np.eye(design.shape[1])
     effect = np.linalg.solve(design.T @ design + ridge, design.T @ log)
     parts = np.split(effect, np.cumsum(levels)[:-1])
-    return tuple(np.append(part, 0.0) for part in parts), float(np.std(log - design @ effect))
-
-
-def _by_combination(
-    log: np.ndarray, labels: np.ndarray
-) -> dict[tuple[int, ...], tuple[float, float]]:
-    """Mean and s.d. of each combination of labels that has enough cells."""
-    groups: dict[tuple[int, ...], list[float]] = {}
-    for row, value in zip(labels.tolist(), log, strict=True):
-        groups.setdefault(tuple(row), []).append(value)
-    found = {}
-    for row, values in groups.items():
-        if len(values) >= ENOUGH:
-            found[row] = (float(np.mean(values)), float(np.std(values)))
-    return found
+    effects = tuple((*part.tolist(), 0.0) for part in parts)
+    return effects, float(np.std(log - design @ effect))
 
 
 def _totals(log: np.ndarray) -> np.ndarray:

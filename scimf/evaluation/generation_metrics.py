@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import pandas as pd
 import torch
-from scipy import linalg
 
 from scimf.counts.likelihood import log_normalised
 from scimf.evaluation.distances import distances, energy_distance, rbf_mmd2, wasserstein
@@ -45,62 +44,72 @@ def _log_normalised(counts: np.ndarray) -> np.ndarray:
     return log_normalised(torch.as_tensor(np.asarray(counts, np.float32))).numpy().astype(float)
 
 
-def generation_scores(
-    generated: np.ndarray, real: np.ndarray, project: Projection
-) -> dict[str, float]:
-    """Every score of generated counts against real ones, (cells, genes) both.
-
-    Of cells projected by ``project``, as from :func:`log_pca`: ``w2``; ``energy_distance``;
-    ``mmd2``, squared maximum mean discrepancy, unbiased, summed over kernels of five scales;
-    ``frechet``, between the Gaussians fitted to both; ``nn_accuracy`` of telling both apart by the
-    nearest neighbour, 0.5 if they are alike; ``precision`` and ``recall``. Of counts as they are,
-    so that library sizes matter, root mean squares over genes: ``zero_fraction_error``,
-    ``log10_mean_error`` and ``log10_variance_error``.
-    """
-    x = project(generated)
-    y = project(real)
-    precision, recall = precision_recall(x, y)
-    scores = {
-        "w2": wasserstein(x, y, order=2),
-        "energy_distance": energy_distance(x, y),
-        "mmd2": len(MMD_SCALES) * rbf_mmd2(x, y, bandwidth=1.0, scales=MMD_SCALES),
-        "frechet": frechet_distance(x, y),
-        "nn_accuracy": _nearest_neighbour_accuracy(x, y),
-        "precision": precision,
-        "recall": recall,
-    }
-    return scores | _gene_errors(generated, real)
-
-
 def generation_table(
-    samples: Mapping[str, np.ndarray], train: np.ndarray, test: np.ndarray, *, seed: int = 0
+    samples: Mapping[str, np.ndarray],
+    test: np.ndarray,
+    *,
+    train: np.ndarray | None = None,
+    project: Projection | None = None,
+    seed: int = 0,
 ) -> pd.DataFrame:
-    """Scores of each sample of counts against the test cells, below those of the floor.
+    """Score samples of counts against the test cells.
+
+    Of cells in coordinates: ``w2``; ``energy_distance``; ``mmd2``, squared maximum mean
+    discrepancy, unbiased, summed over kernels of five scales; ``frechet``, between the Gaussians
+    fitted to both; ``nn_accuracy`` of telling both apart by the nearest neighbour, 0.5 if they are
+    alike; ``precision`` and ``recall`` (Kynkäänniemi et al. 2019): high precision with low recall
+    is concentration, not quality. Of counts as they are, so that library sizes matter, root mean
+    squares over genes: ``zero_fraction_error``, ``log10_mean_error``, ``log10_variance_error``.
 
     Parameters
     ----------
     samples
-        Counts (cells, genes) by name, cut to the number of test cells.
-    train, test
-        Real counts, (cells, genes).
-    seed
-        Of the floor: as many training cells, drawn at random.
+        Counts (cells, genes) by name, about as many cells as there are test cells.
+    test, train
+        Real counts, (cells, genes). With ``train`` the first row is the ``floor``: as many of the
+        training cells, drawn at random with ``seed``.
+    project
+        Coordinates of counts; by default :func:`log_pca` of the test cells.
 
     Returns
     -------
     DataFrame
-        One row per sample, one column per score of :func:`generation_scores`.
+        One row per sample, one column per score.
     """
-    project = log_pca(test)
-    n = len(test)
-    drawn = np.random.default_rng(seed).permutation(len(train))[:n]
-    rows = {"floor": generation_scores(train[drawn], test, project)}
+    project = project or log_pca(test)
+    rows = {}
+    if train is not None:
+        drawn = np.random.default_rng(seed).permutation(len(train))[: len(test)]
+        rows["floor"] = _scores(train[drawn], test, project)
     for name, counts in samples.items():
-        rows[name] = generation_scores(counts[:n], test, project)
+        rows[name] = _scores(counts, test, project)
     return pd.DataFrame(rows).T
 
 
-def frechet_distance(x: np.ndarray, y: np.ndarray) -> float:
+def _scores(generated: np.ndarray, real: np.ndarray, project: Projection) -> dict[str, float]:
+    x = project(generated)
+    y = project(real)
+    precision, recall = _precision_recall(x, y)
+    scores = {
+        "w2": wasserstein(x, y, order=2),
+        "energy_distance": energy_distance(x, y),
+        "mmd2": len(MMD_SCALES) * rbf_mmd2(x, y, bandwidth=1.0, scales=MMD_SCALES),
+        "frechet": _frechet_distance(x, y),
+        "nn_accuracy": _nearest_neighbour_accuracy(x, y),
+        "precision": precision,
+        "recall": recall,
+    }
+    gaps = {
+        "zero_fraction_error": (generated == 0).mean(0) - (real == 0).mean(0),
+        "log10_mean_error": _log10(generated.mean(0)) - _log10(real.mean(0)),
+        "log10_variance_error": _log10(generated.var(0)) - _log10(real.var(0)),
+    }
+    for name, gap in gaps.items():
+        scores[name] = float(np.sqrt((gap**2).mean()))
+    return scores
+
+
+def _frechet_distance(x: np.ndarray, y: np.ndarray) -> float:
     r"""Fréchet distance between the Gaussians fitted to two clouds.
 
     :math:`|\mu_x - \mu_y|^2 + \mathrm{tr}(S_x + S_y - 2 (S_x S_y)^{1/2})`, in squared units of the
@@ -108,10 +117,9 @@ def frechet_distance(x: np.ndarray, y: np.ndarray) -> float:
     """
     cov_x = np.cov(x, rowvar=False)
     cov_y = np.cov(y, rowvar=False)
-    root_x = linalg.sqrtm(cov_x)
-    root = linalg.sqrtm(root_x @ cov_y @ root_x).real  # the same trace, and symmetric
+    shared = np.linalg.eigvals(cov_x @ cov_y).real.clip(0)
     shift = ((x.mean(0) - y.mean(0)) ** 2).sum()
-    return float(shift + np.trace(cov_x) + np.trace(cov_y) - 2 * np.trace(root))
+    return float(shift + np.trace(cov_x + cov_y) - 2 * np.sqrt(shared).sum())
 
 
 def _nearest_neighbour_accuracy(x: np.ndarray, y: np.ndarray) -> float:
@@ -126,11 +134,10 @@ def _nearest_neighbour_accuracy(x: np.ndarray, y: np.ndarray) -> float:
     return float((is_second[both.argmin(1)] == is_second).mean())
 
 
-def precision_recall(generated: np.ndarray, real: np.ndarray) -> tuple[float, float]:
+def _precision_recall(generated: np.ndarray, real: np.ndarray) -> tuple[float, float]:
     """Share of generated cells within reach of the real cloud, and the other way round.
 
-    A cloud's reach is the union of balls around its cells that hold their nearest neighbours
-    (Kynkäänniemi et al. 2019). High precision with low recall is concentration, not quality.
+    A cloud's reach is the union of balls around its cells that hold their nearest neighbours.
     """
     between = distances(generated, real)
     precision = (between <= _reach(real)).any(1).mean()
@@ -142,16 +149,6 @@ def _reach(cloud: np.ndarray) -> np.ndarray:  # (cells,)
     """Radius of the ball around each cell that holds its nearest neighbours."""
     k = min(NEIGHBOURS, len(cloud) - 1)
     return np.sort(distances(cloud), axis=1)[:, k]
-
-
-def _gene_errors(generated: np.ndarray, real: np.ndarray) -> dict[str, float]:
-    """Errors of what each gene does: share of zeros, log10 mean, log10 variance."""
-    gaps = {
-        "zero_fraction_error": (generated == 0).mean(0) - (real == 0).mean(0),
-        "log10_mean_error": _log10(generated.mean(0)) - _log10(real.mean(0)),
-        "log10_variance_error": _log10(generated.var(0)) - _log10(real.var(0)),
-    }
-    return {name: float(np.sqrt((gap**2).mean())) for name, gap in gaps.items()}
 
 
 def _log10(values: np.ndarray) -> np.ndarray:

@@ -1,9 +1,10 @@
-"""How well are cells reconstructed: errors of held-out molecules, and what an embedding knows."""
+"""How well are cells reconstructed: errors of molecules that were not encoded."""
 
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from scipy.optimize import minimize_scalar
 
 from scimf.counts.likelihood import TINY, log_negative_binomial, split_counts
 
@@ -11,7 +12,6 @@ if TYPE_CHECKING:
     from scimf.counts.fit_autoencoder import FittedCounts
 
 DISPERSIONS = (1e-3, 1e4)  #: between which the most likely dispersion of a gene is searched
-SEARCH_STEPS = 60  #: at most
 
 
 def negative_log_likelihood(counts: np.ndarray, mean: np.ndarray, dispersion: np.ndarray) -> float:
@@ -27,21 +27,15 @@ def _tensor(values: np.ndarray) -> torch.Tensor:
     return torch.as_tensor(np.array(values, np.float64))
 
 
-def count_halves(counts: np.ndarray, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def count_halves(counts: np.ndarray, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Two binomial halves of counts (cells, genes), the same for every model.
 
-    Cells with an empty half are left out.
+    Cells with an empty half are left out; the third array, (cells,), says which are kept.
     """
-    first, second, filled = _halves(counts, seed)
-    return first[filled], second[filled]
-
-
-def _halves(counts: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Both halves of every cell, and whether neither is empty, (cells,)."""
     whole = torch.as_tensor(np.asarray(counts, np.float32))
     first, second = split_counts(whole, torch.Generator().manual_seed(seed))
-    filled = (first.sum(1) > 0) & (second.sum(1) > 0)
-    return first.numpy(), second.numpy(), filled.numpy()
+    kept = (first.sum(1) > 0) & (second.sum(1) > 0)
+    return first[kept].numpy(), second[kept].numpy(), kept.numpy()
 
 
 def split_error(fitted: "FittedCounts", counts: np.ndarray, *, seed: int = 0) -> float:
@@ -51,7 +45,7 @@ def split_error(fitted: "FittedCounts", counts: np.ndarray, *, seed: int = 0) ->
     ``fitted`` is an autoencoder, or anything with its ``encode`` and ``decode``; the error is the
     :func:`negative_log_likelihood` of the second :func:`count_halves`.
     """
-    first, second = count_halves(counts, seed=seed)
+    first, second, _ = count_halves(counts, seed=seed)
     mean, dispersion = fitted.decode(fitted.encode(first), second.sum(1))
     return negative_log_likelihood(second, mean, dispersion)
 
@@ -61,10 +55,12 @@ def profile_error(
     test: np.ndarray,
     labels: tuple[np.ndarray, np.ndarray] | None = None,
     *,
-    halve: bool = True,
     seed: int = 0,
 ) -> float:
     """Error of the trivial model: one profile times the library size, or one profile per label.
+
+    The second half of each test cell is scored, as by :func:`split_error`, with dispersions of
+    training halves.
 
     Parameters
     ----------
@@ -73,9 +69,6 @@ def profile_error(
         ``train`` alone.
     labels
         Types of the training and test cells; every type of the test cells must have training cells.
-    halve
-        Score the second half of each test cell, as :func:`split_error` does, with dispersions of
-        training halves.
     seed
         Of the halves.
 
@@ -93,18 +86,11 @@ def profile_error(
         profiles[label] = total / total.sum()
     if missing := sorted(set(np.unique(test_labels)) - set(profiles)):
         raise ValueError(f"labels: types {missing} have no training cells")
-    if halve:
-        train, train_labels = _second_halves(train, train_labels, seed)
-        test, test_labels = _second_halves(test, test_labels, seed)
-    dispersion = _fitted_dispersion(train, _expected(train, train_labels, profiles))
-    return negative_log_likelihood(test, _expected(test, test_labels, profiles), dispersion[None])
-
-
-def _second_halves(
-    counts: np.ndarray, labels: np.ndarray, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
-    _, second, filled = _halves(counts, seed)
-    return second[filled], labels[filled]
+    _, train, kept = count_halves(train, seed=seed)
+    dispersion = _fitted_dispersion(train, _expected(train, train_labels[kept], profiles))
+    _, test, kept = count_halves(test, seed=seed)
+    expected = _expected(test, test_labels[kept], profiles)
+    return negative_log_likelihood(test, expected, dispersion[None])
 
 
 def _expected(counts: np.ndarray, labels: np.ndarray, profiles: dict) -> np.ndarray:
@@ -113,24 +99,12 @@ def _expected(counts: np.ndarray, labels: np.ndarray, profiles: dict) -> np.ndar
 
 
 def _fitted_dispersion(counts: np.ndarray, mean: np.ndarray) -> np.ndarray:  # (genes,)
-    """Most likely dispersion of each gene given the means, (cells, genes) both.
+    """Most likely dispersion of each gene given the means, (cells, genes) both."""
 
-    Golden-section search in the log dispersion, of all genes at once.
-    """
-    x = _tensor(counts)
-    mu = _tensor(mean)
+    def error(log_dispersion: float, x: np.ndarray, mu: np.ndarray) -> float:
+        return negative_log_likelihood(x[:, None], mu[:, None], np.exp(log_dispersion))
 
-    def log_likelihood(log_dispersion: torch.Tensor) -> torch.Tensor:  # (genes,)
-        return log_negative_binomial(x, mu, log_dispersion.exp()).sum(0)
-
-    low, high = (torch.full((x.shape[1],), np.log(end)).double() for end in DISPERSIONS)
-    golden = (5**0.5 - 1) / 2
-    for _ in range(SEARCH_STEPS):
-        left = high - golden * (high - low)
-        right = low + golden * (high - low)
-        left_is_better = log_likelihood(left) > log_likelihood(right)
-        low = torch.where(left_is_better, low, left)
-        high = torch.where(left_is_better, right, high)
-        if float((high - low).max()) < 1e-3:
-            break
-    return ((low + high) / 2).exp().numpy()
+    found = []
+    for gene in zip(counts.T, mean.T, strict=True):
+        found.append(minimize_scalar(error, bounds=np.log(DISPERSIONS), args=gene).x)
+    return np.exp(found)

@@ -141,7 +141,7 @@ def change(path, name):
         ("counts/blocks.py", "AttentionBlock", {"counts fit"} | COUNTS),
         ("counts/forecast.py", "forecast_counts", set()),
         ("evaluation/distances.py", "wasserstein", {"scores", "chapter on counts"}),
-        ("evaluation/generation_metrics.py", "frechet_distance", {"chapter on counts"}),
+        ("evaluation/generation_metrics.py", "_frechet_distance", {"chapter on counts"}),
         ("interaction/influence.py", "influence", {"chapter on influence"}),
         ("interaction/interaction_test.py", "do_cells_interact", TEST),
         ("interaction/weak_form.py", "regression", TEST),

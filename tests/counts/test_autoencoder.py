@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from scimf.counts.autoencoder import SetAutoencoder, _expressed_genes
+from scimf.counts.autoencoder import _ExchangeableAutoencoder, _expressed_genes
 from scimf.counts.config import DISPERSIONS, EMBEDDINGS, CountConfig
 
 TINY = CountConfig(
@@ -22,7 +22,7 @@ def poisson(cells=6, seed=0):
 
 def model(seed=0, **changes):
     torch.manual_seed(seed)
-    return SetAutoencoder(GENES, replace(TINY, **changes)).eval()
+    return _ExchangeableAutoencoder(GENES, replace(TINY, **changes)).eval()
 
 
 def pooled(encoder, genes, values):
@@ -145,7 +145,7 @@ def closed_form(n_genes, config):
 def test_the_formula_counts_the_parameters(name, genes, norm_pairs, size):
     config = CountConfig.paper(name, norm_pairs=norm_pairs)
     with torch.device("meta"):
-        found = sum(p.numel() for p in SetAutoencoder(genes, config).parameters())
+        found = sum(p.numel() for p in _ExchangeableAutoencoder(genes, config).parameters())
     assert found == closed_form(genes, config)
     assert size is None or found == size
 

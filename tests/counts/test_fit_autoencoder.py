@@ -44,9 +44,9 @@ def test_every_form_learns(adata, changes):
     errors = fitted.history["reconstruction"]
     assert np.mean(errors[-5:]) < np.mean(errors[:5])
     z = fitted.encode(adata)
-    mean, _ = fitted.decode(z, np.full(len(z), 7.0), ["g3", "g1"])
+    mean, _ = fitted.decode(z, np.full(len(z), 7.0))
     assert z.shape == (80, 4, 4)
-    assert mean.shape == (80, 2)
+    assert mean.shape == (80, GENES)
 
 
 def test_a_killed_fit_goes_on_with_the_same_numbers(adata, tmp_path, monkeypatch):
@@ -71,15 +71,13 @@ def test_a_killed_fit_goes_on_with_the_same_numbers(adata, tmp_path, monkeypatch
         fit_counts(adata, cache=tmp_path, progress=False, **options)
 
 
-def test_genes_may_be_asked_in_any_order_and_found_in_any_order(adata):
+def test_genes_are_found_in_any_order(adata):
     fitted = fit_counts(adata, genes=list(adata.var_names), config=TINY, progress=False)
     backwards = fitted.encode(adata[:, ::-1].copy())
     np.testing.assert_allclose(backwards, fitted.encode(adata), atol=1e-6)
     drawn = fitted.draw(fitted.encode(adata), np.full(80, 100.0), seed=1)
     assert drawn.shape == adata.shape
     assert 80 < drawn.X.sum(1).mean() < 120
-    with pytest.raises(KeyError, match="not in the panel.*nope"):
-        fitted.decode(fitted.encode(adata), np.ones(80), ["g1", "nope"])
     with pytest.raises(KeyError, match="g29"):
         fitted.encode(adata[:, :29].copy())
 
@@ -87,9 +85,10 @@ def test_genes_may_be_asked_in_any_order_and_found_in_any_order(adata):
 @pytest.mark.parametrize(
     ("rows", "columns", "value", "error"),
     [
-        (2, 3, -1, "negative values such as -1"),
-        (2, 3, 0.5, "fractional values such as 0.5"),
-        (2, 3, np.nan, "NaN"),
+        (2, 3, -1, "values such as -1 .cell 2"),
+        (2, 3, 0.5, "values such as 0.5 .cell 2"),
+        (2, 3, np.nan, "values such as nan"),
+        (2, 3, np.inf, "values such as inf"),
         (2, slice(None), 0, "1 cells have no count.*2"),
         (slice(None), 3, 0, "1 genes of the panel.*g3"),
     ],
@@ -120,10 +119,11 @@ def test_the_panel_is_chosen_on_training_cells_and_has_no_silent_gene(adata):
     assert panel_counts(changed, ["g3", "g0"]).shape == (80, 2)
 
 
-def test_many_fits_are_those_made_one_by_one(adata, tmp_path):
+def test_many_fits_are_those_made_one_by_one(adata, tmp_path, monkeypatch):
+    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "2")  # processes
     options = {"genes": list(adata.var_names), "cache": tmp_path}
     configs = {"set": TINY, "plain": replace(TINY, architecture="mlp")}
-    many = fit_counts_many(adata, configs=configs, seeds=range(2), workers=2, **options)
+    many = fit_counts_many(adata, configs=configs, seeds=range(2), **options)
     assert set(many) == {("set", 0), ("set", 1), ("plain", 0), ("plain", 1)}
     assert len(list(tmp_path.iterdir())) == 4
     alone = fit_counts(adata, genes=list(adata.var_names), config=TINY, seed=1, progress=False)

@@ -143,10 +143,11 @@ def test_conditions_learned_one_at_a_time_are_added(fitted, adata):
     assert share[60:].mean() < 0.2
 
 
-def test_flows_fitted_side_by_side_are_those_fitted_alone(fitted, adata, tmp_path):
+def test_flows_fitted_side_by_side_are_those_fitted_alone(fitted, adata, tmp_path, monkeypatch):
+    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "2")  # processes
     shared = {"counts": fitted.counts, "adata": adata, "config": replace(FLOW, steps=6)}
     jobs = [{**shared, "seed": seed} for seed in (0, 1)]
-    first, second = fit_flow_many(jobs, cache=tmp_path, workers=2)
+    first, second = fit_flow_many(jobs, cache=tmp_path)
     assert first.history == fit_flow(**jobs[0], progress=False).history
     assert second.history == fit_flow(**jobs[1], progress=False).history
     assert first.history != second.history

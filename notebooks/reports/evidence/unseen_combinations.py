@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 from scimf.counts.fit_autoencoder import panel_counts
-from scimf.evaluation.distances import energy_distance
-from scimf.evaluation.generation_metrics import frechet_distance, log_pca
+from scimf.evaluation.generation_metrics import generation_table
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -155,17 +154,12 @@ def score_combination(
     clouds["mean shift"] = shift_cells(start, fold, library[:n], seed=seed)
     for name, cells in predictions.items():
         clouds[name] = cells[:n]
-    project = log_pca(truth)
+    table = generation_table(clouds, truth)[["energy_distance", "frechet"]].copy()
     true_change = log_share(truth) - log_share(control[n : 2 * n])
-    rows = {}
     for name, cloud in clouds.items():
         change = log_share(cloud) - log_share(start)
         correlation = 0.0
         if change.any():
             correlation = float(np.corrcoef(change, true_change)[0, 1])
-        rows[name] = {
-            "energy_distance": energy_distance(project(cloud), project(truth)),
-            "frechet": frechet_distance(project(cloud), project(truth)),
-            "fold_correlation": correlation,
-        }
-    return pd.DataFrame(rows).T
+        table.loc[name, "fold_correlation"] = correlation
+    return table
