@@ -12,7 +12,7 @@ from scipy import sparse
 from scimf.core.checkpoints import write_checkpoint
 from scimf.core.identity import identity
 from scimf.core.optimise import Checkpoint, Plan, Progress, generator_of, optimise
-from scimf.core.parallel import default_workers, resolve_device, seeded, side_by_side
+from scimf.core.parallel import resolve_device, seeded, side_by_side
 from scimf.counts.autoencoder import AUTOENCODERS, CountAutoencoder
 from scimf.counts.config import CountConfig
 from scimf.counts.likelihood import split_counts
@@ -345,7 +345,7 @@ def fit_counts_many(
     for seed in seeds:
         for name, config in configs.items():
             jobs[name, seed] = (adata, cells, {**shared, "config": config, "seed": seed})
-    side_by_side(_fit_quietly, list(jobs.values()), workers=workers or default_workers(device))
+    side_by_side(_fit_quietly, list(jobs.values()), workers=workers, device=device)
     return {key: _fit_quietly(*job) for key, job in jobs.items()}
 
 
