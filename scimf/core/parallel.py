@@ -19,17 +19,6 @@ def resolve_device(device: str) -> torch.device:
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
-    """Let torch compute in one thread for a while."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-@contextmanager
 def seeded(seed: int, device: torch.device | None = None) -> Iterator[None]:
     """Seed torch's own random state for a while; the caller finds it as it was."""
     on_gpu = device is not None and device.type == "cuda"
@@ -73,6 +62,12 @@ def side_by_side(
         workers = 1 if on_gpu else min(MOST_WORKERS, cpu_count())
     n = max(1, min(workers, len(jobs)))
     hidden = not progress or bool(os.environ.get("SCIMF_UNATTENDED"))
-    with _one_thread(), parallel_config("loky", inner_max_num_threads=1):
-        results = Parallel(n_jobs=n, return_as="generator")(delayed(function)(*job) for job in jobs)
-        return list(tqdm(results, total=len(jobs), disable=hidden, desc=label))
+    calls = [delayed(function)(*job) for job in jobs]
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with parallel_config("loky", inner_max_num_threads=1):
+            results = Parallel(n_jobs=n, return_as="generator")(calls)
+            return list(tqdm(results, total=len(jobs), disable=hidden, desc=label))
+    finally:
+        torch.set_num_threads(threads)

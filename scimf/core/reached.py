@@ -74,8 +74,7 @@ class Reached:
 
     def add(self, module: str, name: str) -> int | None:
         """Reach one definition; return its number, or None if it is none that counts."""
-        place = self.find(f"{module}.{name}")
-        return None if place is None else self._add(place)
+        return self._add(self.find(f"{module}.{name}"))
 
     def find(self, dotted: str) -> Place | None:
         """Find where ``module.name`` is defined, through re-exports; None if not in the project."""
@@ -108,7 +107,9 @@ class Reached:
             self._modules[name] = _Module(name, found[0]) if found else None
         return self._modules[name]
 
-    def _add(self, place: Place) -> int | None:
+    def _add(self, place: Place | None) -> int | None:
+        if place is None:
+            return None
         module, _ = place
         definitions = self._module(module).definitions
         if NO_RESULT in definitions:
@@ -128,11 +129,13 @@ class Reached:
         return word + _written(_Rewriter(self, home.names, home, name).visit(code))
 
     def _add_named(self) -> None:
+        """Reach methods and entries whose names were met; Python itself calls ``__init__``."""
         for place, (word, _) in self._parts.items():
             if word in self._words or word.startswith(".__"):
                 self._add(place)
 
     def _add_unnamed_tables(self) -> None:
+        """Reach all of a file none of whose keys was met; and all tables if no key of any was."""
         named = {table for word, table in self._parts.values() if word in self._words}
         for place, (_, table) in self._parts.items():
             if table not in named | {METHODS}:
@@ -307,18 +310,15 @@ class _Rewriter(ast.NodeTransformer):
 
     def _numbered(self, node: ast.AST) -> ast.Name | None:
         """Reach what a name stands for, with a module before it or without."""
-        dotted = self._dotted(node)
-        place = None if dotted is None else self.reached.find(dotted)
-        number = None if place is None else self.reached._add(place)
+        number = self.reached._add(self.reached.find(self._dotted(node)))
         return None if number is None else ast.Name(f"@{number}", ast.Load())
 
-    def _dotted(self, node: ast.AST) -> str | None:
-        if isinstance(node, ast.Name) and node.id not in self.local:
-            return self.names.get(node.id)
+    def _dotted(self, node: ast.AST) -> str:
+        """Return the dotted name of what a name stands for, or one that leads nowhere."""
         if isinstance(node, ast.Attribute):
-            before = self._dotted(node.value)
-            return None if before is None else f"{before}.{node.attr}"
-        return None
+            return f"{self._dotted(node.value)}.{node.attr}"
+        is_local = not isinstance(node, ast.Name) or node.id in self.local
+        return "" if is_local else self.names.get(node.id, "")
 
     def _put_off(self, name: str, code: ast.AST, word: str, table: str) -> None:
         """Make a part of what is read a definition of its own, to be reached by a word."""
@@ -333,7 +333,8 @@ class _Rewriter(ast.NodeTransformer):
         if path.suffix == ".toml":
             content = tomllib.loads(path.read_text("utf-8"))
         for key, part in content.items():
-            self._put_off(f"{path.name}[{key}]", ast.parse(repr(part)), key, path.name)
+            code = ast.parse(repr(part), mode="eval")
+            self._put_off(f"{path.name}[{key}]", code, key, path.name)
 
 
 def _written(node: Any) -> str:
