@@ -24,7 +24,7 @@ from source_files import (
 
 import scimf
 from scimf.core import paths
-from scimf.core.sources import Sources
+from scimf.core.reached import Reached
 
 #: In the order of the data; a room imports from rooms before it.
 ROOMS = [
@@ -137,7 +137,7 @@ def test_no_function_has_many_arguments(folder):
 # ---------------------------------------------------------------------------------- who uses what
 
 
-SOURCES = Sources(paths.ROOT)
+SOURCES = Reached(paths.ROOT)
 
 
 def module_of(path):
@@ -164,7 +164,7 @@ def used_by(path):
     for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
             asked.append((bound.get(node.value.id, ""), node.attr))
-    found = {SOURCES.resolve(module, name) for module, name in asked if module[:5] == "scimf"}
+    found = {SOURCES.find(f"{module}.{name}") for module, name in asked if module[:5] == "scimf"}
     return found - {None}
 
 

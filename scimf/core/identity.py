@@ -65,11 +65,12 @@ def identity(*made_by: Any, settings: Any = None, arrays: Iterable[np.ndarray] =
     TypeError
         If a setting is no plain value; names it.
     """
-    plain = _plain(settings)
+    written = json.dumps(settings, sort_keys=True, default=_plain)
+    texts = Reached.texts_in(json.loads(written))
     roots = tuple((thing.__module__, thing.__qualname__.split(".")[0]) for thing in made_by)
     digest = hashlib.sha256()
-    digest.update(_code_digest(roots, frozenset(Reached.texts_in(plain))).encode())
-    digest.update(json.dumps(plain, sort_keys=True).encode())
+    digest.update(_code_digest(roots, frozenset(texts)).encode())
+    digest.update(written.encode())
     for array in arrays:
         digest.update(f"{array.shape} {array.dtype}".encode())
         digest.update(np.ascontiguousarray(array).tobytes())
@@ -87,15 +88,11 @@ def _code_digest(roots: tuple[tuple[str, str], ...], texts: frozenset[str]) -> s
 
 
 def _plain(value: Any) -> Any:
-    """Turn settings into what JSON can say; a dataclass is its fields."""
+    """Turn what JSON does not know into what it does."""
     if is_dataclass(value) and not isinstance(value, type):
-        value = {field.name: getattr(value, field.name) for field in fields(value)}
-    if isinstance(value, dict):
-        return {str(key): _plain(part) for key, part in value.items()}
-    if isinstance(value, list | tuple | range):
-        return [_plain(part) for part in value]
+        return {field.name: getattr(value, field.name) for field in fields(value)}
+    if isinstance(value, range):
+        return list(value)
     if isinstance(value, np.generic):
         return value.item()
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
     raise TypeError(f"identity: {value!r} is a {type(value).__name__}, expected plain values")

@@ -6,6 +6,7 @@ history needs to be stored.
 """
 
 import math
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +18,6 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from scimf.core.checkpoints import read_checkpoint, write_checkpoint
-from scimf.core.parallel import is_watched
 
 CHECKPOINT_EVERY = 100  #: steps
 #: Given the number of a step, the terms of the loss before they are weighed.
@@ -156,7 +156,7 @@ def optimise(
         first = saved["step"]
 
     module.train()
-    shown = progress is True and is_watched(True)
+    shown = progress is True and not os.environ.get("SCIMF_UNATTENDED")
     bar = tqdm(
         range(first, plan.steps), initial=first, total=plan.steps, disable=not shown, desc=label
     )

@@ -18,34 +18,6 @@ def resolve_device(device: str) -> torch.device:
     return torch.device(device)
 
 
-def default_workers(device: str = "cpu") -> int:
-    """How many processes: the cores that may be used, at most 8; one on a GPU.
-
-    The environment variable ``LOKY_MAX_CPU_COUNT`` allows fewer.
-    """
-    from joblib import cpu_count
-
-    if resolve_device(device).type == "cuda":
-        return 1
-    return min(MOST_WORKERS, cpu_count())
-
-
-def is_watched(progress: bool) -> bool:
-    """Whether somebody may be watching; the notebook runner sets the variable, for short logs."""
-    return progress and not os.environ.get("SCIMF_UNATTENDED")
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Let torch compute in one thread for a while."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
 @contextmanager
 def seeded(seed: int, device: torch.device | None = None) -> Iterator[None]:
     """Seed torch's own random state for a while; the caller finds it as it was."""
@@ -60,6 +32,7 @@ def side_by_side(
     jobs: Sequence[tuple],
     *,
     workers: int | None = None,
+    device: str = "cpu",
     label: str = "",
     progress: bool = False,
 ) -> list[Any]:
@@ -72,22 +45,29 @@ def side_by_side(
     function, jobs
         What is called, and its arguments.
     workers
-        Processes; :func:`default_workers` if omitted. With one, everything happens here.
+        Processes; if omitted as many as there are cores, at most 8, and one if ``device`` is a GPU.
+        The environment variable ``LOKY_MAX_CPU_COUNT`` allows fewer. One is this process.
     label, progress
-        Name of the progress bar, and whether there is one.
+        Name of the progress bar, and whether there is one; never with ``SCIMF_UNATTENDED``.
 
     Returns
     -------
     list
         The results in the order of the jobs.
     """
-    from joblib import Parallel, delayed, parallel_config
+    from joblib import Parallel, cpu_count, delayed, parallel_config
 
-    n = min(workers or default_workers(), len(jobs))
-    hidden = not is_watched(progress)
-    if n <= 1:
-        with _one_thread():
-            return [function(*job) for job in tqdm(jobs, disable=hidden, desc=label)]
-    with parallel_config("loky", inner_max_num_threads=1):
-        results = Parallel(n_jobs=n, return_as="generator")(delayed(function)(*job) for job in jobs)
-        return list(tqdm(results, total=len(jobs), disable=hidden, desc=label))
+    if not workers:
+        on_gpu = resolve_device(device).type == "cuda"
+        workers = 1 if on_gpu else min(MOST_WORKERS, cpu_count())
+    n = max(1, min(workers, len(jobs)))
+    hidden = not progress or bool(os.environ.get("SCIMF_UNATTENDED"))
+    calls = [delayed(function)(*job) for job in jobs]
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with parallel_config("loky", inner_max_num_threads=1):
+            results = Parallel(n_jobs=n, return_as="generator")(calls)
+            return list(tqdm(results, total=len(jobs), disable=hidden, desc=label))
+    finally:
+        torch.set_num_threads(threads)

@@ -1,24 +1,31 @@
-"""Which code a function or a script reaches, and how to write it down so that only meaning counts.
+"""Which code a function or a script reaches, written down so that only meaning counts.
 
-Methods, tables and files that a text names are followed, too; ``scimf.core.identity`` says how.
+``scimf.core.identity`` says what counts. Files of the project are parsed, never imported.
 """
 
 import ast
 import hashlib
-import json
 import tomllib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from scimf.core.sources import Meaning, Place, Sources
-
 CHANGES_NO_RESULT = True  #: see ``scimf.core.identity``
+#: Packages that belong to the project; everything else is named by its version, not by its code.
+PROJECT = ("scimf", "beside", "evidence", "workflow")
+#: The table of a package whose names are loaded on first use: name -> module.
+EXPORTS = "_EXPORTS"
 #: How a module marks a table that is reached key by key.
 TABLE = "by_name"
 #: What a module defines that decides no number.
 NO_RESULT = "CHANGES_NO_RESULT"
+#: What methods are part of, as entries are of tables.
+METHODS = "methods"
+
+#: A definition of the project: the module, and the name in it. Of parts that are reached one by
+#: one the name is "Class.method", "TABLE[key]" or "file.toml[key]".
+Place = tuple[str, str]
 
 
 class Reached:
@@ -33,15 +40,18 @@ class Reached:
     """
 
     def __init__(self, root: Path | None = None, beside: Path | None = None) -> None:
-        self._sources = Sources(root or Path(__file__).resolve().parents[2], beside)
+        root = root or Path(__file__).resolve().parents[2]
+        chapters = root / "notebooks"
+        self._folders = (root, beside or root, chapters, chapters / "reports")
+        self._modules: dict[str, _Module | None] = {}
         self._numbers: dict[Place, int] = {}
         self._waiting: list[Place] = []
-        self._codes: dict[int, str] = {}
-        self._methods: dict[Place, str] = {}
-        self._tables: dict[Place, ast.Dict] = {}
-        self._files: dict[Path, dict[str, Any]] = {}
-        self._texts: set[str] = set()
-        self._attributes: set[str] = set()
+        self._codes: list[str] = []
+        self._files: set[Path] = set()
+        #: Place -> the word that reaches it, and what it is part of.
+        self._parts: dict[Place, tuple[str, str]] = {}
+        #: All texts, and attributes with their dot.
+        self._words: set[str] = set()
 
     @property
     def places(self) -> set[Place]:
@@ -50,290 +60,294 @@ class Reached:
 
     def add_texts(self, texts: Iterable[str]) -> None:
         """Take texts as keys that may name entries of tables."""
-        self._texts.update(texts)
+        self._words.update(texts)
 
-    @classmethod
-    def texts_in(cls, plain: Any) -> set[str]:
+    @staticmethod
+    def texts_in(plain: Any) -> set[str]:
         """Collect all texts in plain values, keys of dictionaries included."""
-        if isinstance(plain, str):
-            return {plain}
-        parts: list[Any] = []
-        if isinstance(plain, dict):
-            parts = [*plain.keys(), *plain.values()]
-        elif isinstance(plain, list):
-            parts = plain
-        return set().union(*map(cls.texts_in, parts))
+        return {node.value for node in ast.walk(ast.parse(repr(plain))) if _is_text(node)}
 
     def add_script(self, code: str) -> str:
         """Reach everything that a script names; return its code without what does not count."""
         tree = ast.parse(code)
-        return _Writer(self, _Scope(self._sources, Sources.imports_of(tree))).text(tree)
+        return _written(_Rewriter(self, _imported(tree)).visit(tree))
 
     def add(self, module: str, name: str) -> int | None:
         """Reach one definition; return its number, or None if it is none that counts."""
-        place = self._sources.resolve(module, name)
+        return self._add(self.find(f"{module}.{name}"))
+
+    def find(self, dotted: str) -> Place | None:
+        """Find where ``module.name`` is defined, through re-exports; None if not in the project."""
+        module, _, name = dotted.rpartition(".")
+        home = self._module(module)
+        if home is None or name not in home.names:
+            return None
+        if name in home.definitions:
+            return (module, name)
+        return self.find(home.names[name])
+
+    def digest(self) -> str:
+        """Hash all that was reached, methods and entries of tables that are named included."""
+        while self._waiting:
+            self._codes.append(self._read(self._waiting.pop(0)))
+            if not self._waiting:
+                self._add_named()
+            if not self._waiting:
+                self._add_unnamed_tables()
+        return hashlib.sha256("\n".join(self._codes).encode()).hexdigest()
+
+    def _module(self, name: str) -> "_Module | None":
+        if name.split(".")[0] not in PROJECT:
+            return None
+        if name not in self._modules:
+            inner = name.replace(".", "/")
+            files = [folder / inner / "__init__.py" for folder in self._folders]
+            files += [folder / f"{inner}.py" for folder in self._folders]
+            found = [path for path in files if path.is_file()]
+            self._modules[name] = _Module(name, found[0]) if found else None
+        return self._modules[name]
+
+    def _add(self, place: Place | None) -> int | None:
         if place is None:
             return None
-        home = self._sources.module(place[0])
-        if NO_RESULT in home.definitions:
+        module, _ = place
+        definitions = self._module(module).definitions
+        if NO_RESULT in definitions:
             return None
         if place not in self._numbers:
             self._numbers[place] = len(self._numbers)
             self._waiting.append(place)
-            if "" in home.definitions:
-                self.add(place[0], "")
+            if "" in definitions:
+                self._add((module, ""))
         return self._numbers[place]
 
-    def digest(self) -> str:
-        """Hash all that was reached, methods and entries of tables that are named included."""
-        chosen: dict[str, str] = {}
-        size = None
-        while size != (len(self._numbers), len(self._texts), len(chosen)):
-            size = (len(self._numbers), len(self._texts), len(chosen))
-            self._read_waiting()
-            for place, method in sorted(self._methods.items()):
-                if method in self._attributes or method.startswith("__"):
-                    self.add(*place)
-            for place, table in sorted(self._tables.items(), key=lambda item: item[0]):
-                chosen.update(self._entries(place, table))
-            for path, content in sorted(self._files.items()):
-                chosen.update(self._parts(path, content))
-        lines = [f"{number}\0{self._codes[number]}" for number in sorted(self._codes)]
-        lines += [f"{key}\0{chosen[key]}" for key in sorted(chosen)]
-        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    def _read(self, place: Place) -> str:
+        module, name = place
+        home = self._module(module)
+        code = ast.Module([*home.definitions[name]], [])
+        word, _ = self._parts.get(place, ("", ""))
+        return word + _written(_Rewriter(self, home.names, home, name).visit(code))
 
-    def _read_waiting(self) -> None:
-        """Read what was reached; first come, first read, so that numbers are stable."""
-        while self._waiting:
-            place = self._waiting.pop(0)
-            writer = _Writer(self, self._scope(place))
-            parts = []
-            for statement in self._sources.module(place[0]).definitions[place[1]]:
-                table = _table_of(statement)
-                if table is None:
-                    parts.append(writer.definition(statement))
-                else:
-                    self._tables[place] = table
-            self._codes[self._numbers[place]] = "\n".join(parts)
+    def _add_named(self) -> None:
+        """Reach methods and entries whose names were met; Python itself calls ``__init__``."""
+        for place, (word, _) in self._parts.items():
+            if word in self._words or word.startswith(".__"):
+                self._add(place)
 
-    def _scope(self, place: Place) -> "_Scope":
-        home = self._sources.module(place[0])
-        return _Scope(self._sources, home.imports, place, home)
-
-    def _named(self, table: ast.Dict) -> list[tuple[ast.AST, ast.AST]]:
-        pairs = zip(table.keys, table.values, strict=True)
-        return [pair for pair in pairs if pair[0].value in self._texts]
-
-    def _entries(self, place: Place, table: ast.Dict) -> dict[str, str]:
-        pairs = self._named(table)
-        if not any(self._named(other) for other in self._tables.values()):
-            pairs = list(zip(table.keys, table.values, strict=True))
-        found = {}
-        for key, value in pairs:
-            where = f"{self._numbers[place]}[{key.value}]"
-            found[where] = _Writer(self, self._scope(place)).text(value)
-        return found
-
-    def _parts(self, path: Path, content: dict[str, Any]) -> dict[str, str]:
-        named = {key: part for key, part in content.items() if key in self._texts}
-        found = {}
-        for key, part in (named or content).items():
-            self.add_texts(self.texts_in(part))
-            found[f"{path.name}[{key}]"] = json.dumps(part, sort_keys=True, default=str)
-        return found
-
-    def _add_file(self, folder: Path, name: str) -> None:
-        """Count a file that a text in the code names, if it lies beside the code."""
-        if not 0 < len(name) < 100 or "/" in name or "." not in name or "\n" in name:
-            return
-        path = folder / name
-        if path in self._files or not path.is_file() or path.suffix == ".py":
-            return
-        content = path.read_bytes()
-        if path.suffix == ".toml":
-            self._files[path] = tomllib.loads(content.decode())
-        else:
-            self._files[path] = {name: hashlib.sha256(content).hexdigest()}
+    def _add_unnamed_tables(self) -> None:
+        """Reach all of a file none of whose keys was met; and all tables if no key of any was."""
+        named = {table for word, table in self._parts.values() if word in self._words}
+        for place, (_, table) in self._parts.items():
+            if table not in named | {METHODS}:
+                self._add(place)
 
 
-def _table_of(statement: ast.stmt) -> ast.Dict | None:
-    """Return the dictionary of a statement ``NAME = by_name({"key": ...})``."""
-    call = getattr(statement, "value", None)
-    if not isinstance(call, ast.Call) or ast.unparse(call.func) != TABLE:
-        return None
-    (table,) = call.args
-    if not isinstance(table, ast.Dict):
-        raise TypeError(
-            f"{TABLE}: expected a dictionary written out, got {ast.unparse(table)[:60]}"
-        )
-    return table
+class _Module:
+    """The definitions of one file, and what names mean in it.
+
+    Attributes
+    ----------
+    definitions
+        Name -> the statements at the top of the file that define or change it; "" -> statements
+        that do something else when the file is imported.
+    names
+        Name -> the dotted name of what is defined here, or imported, be it within a function.
+    files
+        Name -> a file beside it that is no code.
+    """
+
+    def __init__(self, name: str, path: Path) -> None:
+        self.name = name
+        self.definitions: dict[str, list[ast.AST]] = {}
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        for statement in tree.body:
+            for defined in _defined_by(statement):
+                self.definitions.setdefault(defined, []).append(statement)
+        exports = self.definitions.get(EXPORTS)
+        exported = ast.literal_eval(exports[0].value) if exports else {}
+        self.names = {inner: f"{module}.{inner}" for inner, module in exported.items()}
+        self.names |= _imported(tree)
+        self.names |= {defined: f"{name}.{defined}" for defined in self.definitions}
+        beside = [file for file in path.parent.iterdir() if file.suffix != ".py"]
+        self.files = {file.name: file for file in beside if file.is_file()}
 
 
-# ---------------------------------------------------------------------- writing down what counts
+def _imported(tree: ast.AST) -> dict[str, str]:
+    """Collect what the import statements of a piece of code bind: name -> dotted name."""
+    found: dict[str, str] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                bound = alias.asname or alias.name.split(".")[0]
+                found[bound] = alias.name if alias.asname else bound
+        elif isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                found[alias.asname or alias.name] = f"{node.module}.{alias.name}"
+    return found
 
 
-@dataclass
-class _Scope:
-    """What names mean where a piece of code stands; a script has no place and no home."""
-
-    sources: Sources
-    imports: dict[str, Meaning]
-    place: Place = ("", "")
-    home: Any = None
-
-    def meaning(self, name: str) -> Meaning | None:
-        """Return what a name means; None if it is local or not imported."""
-        if self.home is not None and name in self.home.definitions:
-            return (self.place[0], name)
-        if name not in self.imports:
-            return None
-        module, inner = self.imports[name]
-        if inner is not None and self.sources.resolve(module, inner) is None:
-            if self.sources.module(f"{module}.{inner}") is not None:
-                return (f"{module}.{inner}", None)
-        return (module, inner)
+def _defined_by(statement: ast.stmt) -> list[str]:
+    """Names that a statement at the top of a file defines or changes; "" for other effects."""
+    if isinstance(statement, ast.FunctionDef | ast.ClassDef):
+        return [statement.name]
+    if _is_dropped(statement):
+        return []
+    if isinstance(statement, ast.If):
+        return [] if "__name__" in ast.unparse(statement.test) else [""]
+    targets: list[ast.expr] = []
+    if isinstance(statement, ast.Assign):
+        targets = statement.targets
+    elif isinstance(statement, ast.AnnAssign | ast.AugAssign):
+        targets = [statement.target]
+    names = []
+    for target in targets:
+        names += [node.id for node in ast.walk(target) if isinstance(node, ast.Name)]
+    return names or [""]
 
 
-class _Writer:
-    """Writes code as text: without what does not count, with numbers for the project's names."""
+def _is_dropped(statement: ast.stmt) -> bool:
+    """Whether a statement does not count: an import, one for types alone, or a text."""
+    if isinstance(statement, ast.If):
+        return getattr(statement.test, "id", "") == "TYPE_CHECKING"
+    if isinstance(statement, ast.Expr):
+        return isinstance(statement.value, ast.Constant)
+    return isinstance(statement, ast.Import | ast.ImportFrom)
 
-    def __init__(self, reached: Reached, scope: _Scope) -> None:
+
+def _is_text(node: ast.AST) -> bool:
+    return isinstance(node, ast.Constant) and isinstance(node.value, str)
+
+
+class _Rewriter(ast.NodeTransformer):
+    """Takes from code what does not count, and puts numbers for the project's names.
+
+    ``names`` are those of a script, or of the module ``home``; ``own`` is the name there of what is
+    rewritten. It does not count: what names it has its number. To rewrite twice changes no more.
+    """
+
+    def __init__(
+        self, reached: Reached, names: dict[str, str], home: _Module | None = None, own: str = ""
+    ) -> None:
         self.reached = reached
-        self.scope = scope
-        self.local: list[set[str]] = []
+        self.names = names
+        self.home = home
+        self.own = own
+        self.local: set[str] = set()
 
-    def definition(self, node: ast.AST) -> str:
-        """Write a definition at the top of a file: its own name does not count."""
-        is_method = "." in self.scope.place[1]
-        if isinstance(node, ast.ClassDef):
-            return self._class(node, "")
-        if isinstance(node, ast.FunctionDef):
-            if not is_method:
-                self._follow_annotations(node)
-            return self._function(node, node.name if is_method else "")
-        return self.text(node)
+    def visit(self, node: ast.AST) -> Any:
+        """Rewrite a piece of code; None if it does not count."""
+        return None if _is_dropped(node) else super().visit(node)
 
-    def text(self, node: Any) -> str:
-        """Write any piece of code."""
-        if isinstance(node, list):
-            parts = [self.text(part) for part in node if not self._is_dropped(part)]
-            return f"[{','.join(parts)}]"
-        if not isinstance(node, ast.AST):
-            return repr(node)
-        if isinstance(node, ast.Name):
-            return self._name(node)
-        if isinstance(node, ast.Attribute):
-            return self._attribute(node)
-        if isinstance(node, ast.ClassDef):
-            return self._class(node, node.name)
-        if isinstance(node, ast.FunctionDef):
-            return self._function(node, node.name)
-        if isinstance(node, ast.Constant) and isinstance(node.value, str):
-            self.reached.add_texts([node.value])
-            if self.scope.home is not None:
-                self.reached._add_file(self.scope.home.folder, node.value)
-        if isinstance(node, ast.AnnAssign):
-            self._follow(node.annotation)
-        return self._generic(node)
+    def visit_Name(self, node: ast.Name) -> ast.AST:
+        if not isinstance(node.ctx, ast.Store):
+            return self._numbered(node) or node
+        if node.id == self.own:
+            node.id = ""
+        return node
 
-    def _generic(self, node: ast.AST) -> str:
-        parts = []
-        for field, value in ast.iter_fields(node):
-            if field not in ("annotation", "returns", "type_comment", "kind", "ctx"):
-                parts.append(self.text(value))
-        return f"{type(node).__name__}({','.join(parts)})"
+    def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
+        self.reached.add_texts([f".{node.attr}"])
+        return self._numbered(node) or self.generic_visit(node)
 
-    def _is_dropped(self, node: Any) -> bool:
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            return True
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
-            return True
-        return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
-
-    def _class(self, node: ast.ClassDef, name: str) -> str:
-        body = node.body
-        if not name and self._bases_are_ours(node):
-            for method in self.scope.sources.methods_of(node):
-                place = (self.scope.place[0], f"{node.name}.{method.name}")
-                self.reached._methods[place] = method.name
-            body = [part for part in body if not isinstance(part, ast.FunctionDef)]
-        self.local.append({node.name})
-        parts = [self.text(part) for part in (node.bases, node.keywords, body, node.decorator_list)]
-        self.local.pop()
-        return f"class {name}({','.join(parts)})"
-
-    def _bases_are_ours(self, node: ast.ClassDef) -> bool:
-        for base in node.bases:
-            dotted = _dotted(base)
-            meaning = None if dotted is None else self.scope.meaning(dotted[0])
-            if meaning is None or meaning[1] is None:
-                return False
-            if self.scope.sources.resolve(*meaning) is None:
-                return False
-        return True
-
-    def _function(self, node: ast.FunctionDef, name: str) -> str:
-        self.local.append(_bound_in(node))
-        parts = [self.text(part) for part in (node.args, node.body, node.decorator_list)]
-        self.local.pop()
-        return f"def {name}({','.join(parts)})"
-
-    def _is_local(self, name: str) -> bool:
-        return any(name in names for names in self.local)
-
-    def _name(self, node: ast.Name) -> str:
-        if isinstance(node.ctx, ast.Store):
-            is_own = self.scope.home is not None and not self.local
-            return "" if is_own else node.id
-        meaning = None if self._is_local(node.id) else self.scope.meaning(node.id)
-        if meaning is None or meaning[1] is None:
-            return node.id
-        return self._numbered(*meaning) or node.id
-
-    def _attribute(self, node: ast.Attribute) -> str:
-        self.reached._attributes.add(node.attr)
-        dotted = _dotted(node)
-        if dotted is not None and not self._is_local(dotted[0]):
-            meaning = self.scope.meaning(dotted[0])
-            if meaning is not None and meaning[1] is None:
-                found = self._through_modules(meaning[0], dotted[1:])
-                if found is not None:
-                    return found
-        return f"{self.text(node.value)}.{node.attr}"
-
-    def _through_modules(self, module: str, names: list[str]) -> str | None:
-        """Write ``package.module.name.attribute``; None if it leads out of the project."""
-        for k, name in enumerate(names):
-            number = self._numbered(module, name)
-            if number is not None:
-                return ".".join([number, *names[k + 1 :]])
-            module = f"{module}.{name}"
-            if self.scope.sources.module(module) is None:
-                return None
-        return None
-
-    def _numbered(self, module: str, name: str) -> str | None:
-        number = self.reached.add(module, name)
-        return None if number is None else f"@{number}"
-
-    def _follow_annotations(self, node: ast.FunctionDef) -> None:
-        for argument in ast.walk(node.args):
-            if isinstance(argument, ast.arg):
-                self._follow(argument.annotation)
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        if node.name == self.own:
+            node.name = ""
+        outer = self.local
+        self.local = outer | _bound_in(node)
         self._follow(node.returns)
+        node.returns = None
+        self.generic_visit(node)
+        self.local = outer
+        return node
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
+        if node.name == self.own:
+            node.name = ""
+            if all(self._numbered(base) for base in node.bases):
+                methods = [part for part in node.body if isinstance(part, ast.FunctionDef)]
+                for method in methods:
+                    name = f"{self.own}.{method.name}"
+                    self._put_off(name, method, f".{method.name}", METHODS)
+                node.body = [part for part in node.body if part not in methods]
+        return self.generic_visit(node)
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        if self.own and getattr(node.func, "id", "") == TABLE:
+            (table,) = node.args
+            if not isinstance(table, ast.Dict):
+                found = ast.unparse(table)[:60]
+                raise TypeError(f"{TABLE}: expected a dictionary written out, got {found}")
+            for key, value in zip(table.keys, table.values, strict=True):
+                self._put_off(f"{self.own}[{key.value}]", value, key.value, TABLE)
+            node.args = []
+        return self.generic_visit(node)
+
+    def visit_Constant(self, node: ast.Constant) -> ast.AST:
+        if _is_text(node):
+            self.reached.add_texts([node.value])
+            if self.home is not None and node.value in self.home.files:
+                self._put_off_file(self.home.files[node.value])
+        return node
+
+    def visit_arg(self, node: ast.arg) -> ast.AST:
+        self._follow(node.annotation)
+        node.annotation = None
+        return node
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
+        self._follow(node.annotation)
+        node.annotation = None
+        return self.generic_visit(node)
 
     def _follow(self, annotation: ast.AST | None) -> None:
         """Reach the classes that an annotation names: their methods may be called."""
-        if annotation is None:
-            return
-        for node in ast.walk(annotation):
-            if isinstance(node, ast.Constant) and isinstance(node.value, str):
-                try:
-                    self._follow(ast.parse(node.value, mode="eval"))
-                except SyntaxError:
-                    continue
+        for node in [] if annotation is None else ast.walk(annotation):
+            if _is_text(node):
+                with suppress(SyntaxError):
+                    self._follow(ast.parse(node.value))
             elif isinstance(node, ast.Name | ast.Attribute):
-                self.text(node)
+                self.visit(node)
+
+    def _numbered(self, node: ast.AST) -> ast.Name | None:
+        """Reach what a name stands for, with a module before it or without."""
+        number = self.reached._add(self.reached.find(self._dotted(node)))
+        return None if number is None else ast.Name(f"@{number}", ast.Load())
+
+    def _dotted(self, node: ast.AST) -> str:
+        """Return the dotted name of what a name stands for, or one that leads nowhere."""
+        if isinstance(node, ast.Attribute):
+            return f"{self._dotted(node.value)}.{node.attr}"
+        is_local = not isinstance(node, ast.Name) or node.id in self.local
+        return "" if is_local else self.names.get(node.id, "")
+
+    def _put_off(self, name: str, code: ast.AST, word: str, table: str) -> None:
+        """Make a part of what is read a definition of its own, to be reached by a word."""
+        self.home.definitions.setdefault(name, []).append(code)
+        self.reached._parts[self.home.name, name] = (word, table)
+
+    def _put_off_file(self, path: Path) -> None:
+        if path in self.reached._files:
+            return
+        self.reached._files.add(path)
+        content = {path.name: hashlib.sha256(path.read_bytes()).hexdigest()}
+        if path.suffix == ".toml":
+            content = tomllib.loads(path.read_text("utf-8"))
+        for key, part in content.items():
+            code = ast.parse(repr(part), mode="eval")
+            self._put_off(f"{path.name}[{key}]", code, key, path.name)
+
+
+def _written(node: Any) -> str:
+    """Write code as ``ast.dump`` does, but alike in all versions of Python."""
+    if isinstance(node, ast.AST):
+        parts = [type(node).__name__]
+        for field, value in ast.iter_fields(node):
+            if value not in (None, []):  # newer versions have more fields, which are empty
+                parts.append(f"{field}={_written(value)}")
+        return f"({' '.join(parts)})"
+    if isinstance(node, list):
+        return f"[{','.join(map(_written, node))}]"
+    return repr(node)
 
 
 def _bound_in(function: ast.FunctionDef) -> set[str]:
@@ -344,12 +358,4 @@ def _bound_in(function: ast.FunctionDef) -> set[str]:
             bound.add(node.id)
         elif isinstance(node, ast.FunctionDef | ast.ClassDef) and node is not function:
             bound.add(node.name)
-    return bound - set(Sources.imports_of(function))
-
-
-def _dotted(node: ast.AST) -> list[str] | None:
-    names: list[str] = []
-    while isinstance(node, ast.Attribute):
-        names.insert(0, node.attr)
-        node = node.value
-    return [node.id, *names] if isinstance(node, ast.Name) else None
+    return bound - set(_imported(function))

@@ -14,7 +14,7 @@ from scipy import sparse
 from scimf.core.checkpoints import write_checkpoint
 from scimf.core.identity import identity
 from scimf.core.optimise import Checkpoint, Plan, Progress, generator_of, optimise
-from scimf.core.parallel import default_workers, resolve_device, seeded, side_by_side
+from scimf.core.parallel import resolve_device, seeded, side_by_side
 from scimf.counts.autoencoder import AUTOENCODERS, CountAutoencoder
 from scimf.counts.config import CountConfig
 from scimf.counts.likelihood import split_counts
@@ -311,5 +311,5 @@ def fit_counts_many(
             options = {**shared, "config": config, "seed": seed}
             fits[name, seed] = partial(fit_counts, adata, cells, **options)
     jobs = [(fit,) for fit in fits.values()]
-    made = side_by_side(call, jobs, workers=default_workers(device))
+    made = side_by_side(call, jobs, device=device)
     return dict(zip(fits, made, strict=True))

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from scimf.core.identity import identity
 from scimf.core.optimise import Checkpoint, Progress, optimise
-from scimf.core.parallel import default_workers, resolve_device, seeded, side_by_side
+from scimf.core.parallel import resolve_device, seeded, side_by_side
 from scimf.dynamics.config import SDEConfig
 from scimf.dynamics.fitted import FittedSDE
 from scimf.dynamics.integrate import Groups, roll_out
@@ -337,8 +337,8 @@ def fit_many(
             if not _checkpoint(cache, data, config, seed).is_finished():
                 missing.append((slim, split, None, options))
     if missing:
-        workers = workers or default_workers(device)
-        side_by_side(_fit_quietly, missing, workers=workers, label="fits", progress=True)
+        options = {"workers": workers, "device": device}
+        side_by_side(_fit_quietly, missing, **options, label="fits", progress=True)
     return {key: _fit_quietly(adata, split, space, options) for key, options in wanted.items()}
 
 

@@ -193,6 +193,34 @@ def test_a_table_none_of_whose_keys_is_named_counts_as_a_whole(project):
     assert digest(project) != before and digest(project, texts={"a"}) == named
 
 
+@pytest.mark.parametrize(
+    ("name", "before", "after"),
+    [("wide.txt", "10", "11"), ("wide.toml", "cm = 10", "cm = 11")],
+)
+def test_a_file_beside_the_code_that_names_it_counts(project, name, before, after):
+    edit(project, "model.py", "RATE = 0.1", f"RATE = {name!r}")
+    unread = digest(project)
+    path = project / "scimf" / name
+    path.write_text(before)
+    read = digest(project)
+    path.write_text(after)
+    assert len({unread, read, digest(project)}) == 3
+
+
+def test_both_halves_of_a_property_count(project):
+    halves = """@property
+    def check(self):
+        return 3
+
+    @check.setter
+    def check(self, rows):
+        return Table"""
+    edit(project, "model.py", "def check(self):\n        return Table", halves)
+    before = digest(project)
+    edit(project, "model.py", "return 3", "return 4")
+    assert digest(project) != before
+
+
 def test_a_script_reaches_through_the_package_and_its_words_do_not_count(project):
     script = project / "script.py"
     script.write_text('# %% [markdown]\n# # Words\n# %%\nimport scimf\nx = scimf.load("b")\n')

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from scimf.core.files import write_file
 from scimf.core.identity import identity
-from scimf.core.parallel import default_workers, side_by_side
+from scimf.core.parallel import side_by_side
 from scimf.data.load import load
 from scimf.dynamics.snapshots import Snapshots
 from scimf.evaluation.baselines import BASELINES
@@ -187,7 +187,6 @@ def score_methods(
         (:func:`score_paired`) and ``whole`` (:func:`whole_w1`).
     """
     samples = predict(setup, choice, training, cache=cache, device=device, workers=workers)
-    workers = workers or default_workers()
     scores = score_setup(setup, samples, sizes, baselines=baselines, workers=workers)
     tables = {"scores": scores.assign(choice=str(choice))}
     if sizes.paired_draws:
@@ -205,7 +204,7 @@ def score_setup(
     sizes: Sizes,
     *,
     baselines: bool = True,
-    workers: int = 1,
+    workers: int | None = 1,
 ) -> pd.DataFrame:
     """Score predictions and baselines of one set-up.
 
@@ -247,7 +246,7 @@ def score_paired(
     *,
     n: int,
     draws: int,
-    workers: int = 1,
+    workers: int | None = 1,
 ) -> pd.DataFrame:
     """Energy distance of ours, the model without interaction and the mixture over many draws.
 
@@ -269,7 +268,9 @@ def score_paired(
     return table.assign(board=setup.board, setup=setup.held_times)
 
 
-def whole_w1(setup: Setup, samples: dict[Trained, "AnnData"], *, workers: int = 1) -> pd.DataFrame:
+def whole_w1(
+    setup: Setup, samples: dict[Trained, "AnnData"], *, workers: int | None = 1
+) -> pd.DataFrame:
     """Exact W1 at full size, at which leave-one-out tables are printed.
 
     As many predicted cells as the snapshot before has, against all held-out cells; of ours,
