@@ -124,9 +124,8 @@ class DataFile:
         with self.reading(), pd.read_csv(self.path, **options) as reader:
             for block in reader:
                 columns = block.columns.tolist()
-                if (
-                    block.index.name != corner or not columns
-                ):  # or lines have more fields than the header
+                # There is no name where lines have more fields than the header.
+                if block.index.name != corner or not columns:
                     expected = f"expected {corner!r} and as many names as numbers in a line"
                     found = f"the first column is {block.index.name!r}"
                     raise ValueError(f"{self.path}: {found}, {expected}")
@@ -163,8 +162,6 @@ class DataFile:
                 matrix = matrix.to_memory()
             if sparse.issparse(matrix):
                 return sparse.csr_matrix(matrix, dtype=np.float32)
-            blocks = []
-            for start in range(0, matrix.shape[0], BLOCK):
-                block = matrix[start : start + BLOCK]
-                blocks.append(sparse.csr_matrix(block, dtype=np.float32))
+            starts = range(0, matrix.shape[0], BLOCK)
+            blocks = [sparse.csr_matrix(matrix[k : k + BLOCK], dtype=np.float32) for k in starts]
             return sparse.vstack(blocks, format="csr")

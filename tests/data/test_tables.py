@@ -262,7 +262,7 @@ CHOICES = {
     "genes as a list": ({"genes": ["g3", "bar:1"]}, ["g3", "bar:1"]),
     "genes, a pattern": ({"genes": "g*"}, PANEL[:12]),
     "genes, a pattern and a name": ({"genes": "g1*,foo"}, ["g1", "g10", "g11", "foo"]),
-    "genes, a range": ({"genes": "g9:bar:1"}, ["g9", "g10", "g11", "foo", "bar:1"]),
+    "genes, a range": ({"genes": "g9:foo"}, ["g9", "g10", "g11", "foo"]),
     "all numbers": ({"genes": "*"}, PANEL),
     "labels": ({"labels": "foo,bar:1"}, PANEL[:12]),
     "labels, a pattern": ({"labels": "g1*"}, ["g0", *PANEL[2:10], "foo", "bar:1"]),
