@@ -18,11 +18,6 @@ from scimf.data.text_table import SUFFIXES
 HDF5 = (".h5ad", ".loom", ".h5", ".h5mu", ".hdf5", ".h5seurat")
 KNOWN = (".h5ad", ".zarr", ".loom", ".h5", ".mtx", *SUFFIXES)
 GENE_KIND = "Gene Expression"  #: what 10x calls the rows that are genes
-#: What files of names beside a matrix are called; a prefix that it has, too, may stand before it.
-NAMES = {
-    "genes": ("features.tsv", "genes.tsv", "features.txt", "genes.txt"),
-    "cells": ("barcodes.tsv", "cells.tsv", "barcodes.txt", "cells.txt"),
-}
 DEPTH = 5  #: how many folders below one another are looked through, such as ``outs/``
 
 
@@ -157,11 +152,12 @@ def _beside(matrix: Path, kind: str) -> Path:
     ``GSM1_s1_matrix.mtx`` goes with ``GSM1_s1_genes.tsv``, else with ``GSM1_genes.tsv``, else with
     ``genes.tsv``, never with ``GSM10_genes.tsv``.
     """
+    names = WORDS["beside"][kind]
     cuts = [0, *(found.end() for found in re.finditer(r"[._-]", matrix.name))]
-    for cut, name, packed in product(reversed(cuts), NAMES[kind], ("", ".gz")):
+    for cut, name, packed in product(reversed(cuts), names, ("", ".gz")):
         file = matrix.with_name(matrix.name[:cut] + name + packed)
         if file.is_file():
             return file
     there = sorted(path.name for path in matrix.parent.iterdir() if path != matrix)[:5]
-    expected = f"expected {NAMES[kind][0]} with their names, after a prefix if the matrix has one"
+    expected = f"expected {names[0]} with their names, after a prefix if the matrix has one"
     raise ValueError(f"{matrix}: no file of {kind} beside it, {expected}; there are {there}")

@@ -5,7 +5,7 @@ programs in R, do so in part or not at all: names, factors and sparse matrices a
 by what lies in them.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from html import unescape
 from pathlib import Path
 
@@ -27,21 +27,18 @@ def read_store(path: Path, notes: list[str]) -> ad.AnnData:
     DataFile(path).require_hdf5()
     with h5py.File(path) as file:
         DataFile(path).refuse("keys", file.__contains__)
-        kind, read = _reader_of(file, path)
+        if {"obs", "var"} <= set(file):
+            kind, read = ".h5ad", _read_h5ad
+        elif path.suffix.lower() == ".loom" or "row_attrs" in file:
+            kind, read = ".loom", _read_loom
+        elif _matrices_10x(file):
+            kind, read = ".h5", _read_10x
+        else:
+            expected = "obs and var (.h5ad), row_attrs and col_attrs (.loom) or a 10x matrix"
+            raise ValueError(f"{path}: expected {expected}; there are {list(file)[:6]}")
         if not path.name.lower().endswith(kind):
             notes.append(f"{path.name} was read as the {kind} file that it is.")
         return read(file, path, notes)
-
-
-def _reader_of(file: h5py.File, path: Path) -> tuple[str, Callable]:
-    if {"obs", "var"} <= set(file):
-        return ".h5ad", _read_h5ad
-    if path.suffix.lower() == ".loom" or "row_attrs" in file:
-        return ".loom", _read_loom
-    if _matrices_10x(file):
-        return ".h5", _read_10x
-    expected = "expected obs and var (.h5ad), row_attrs and col_attrs (.loom) or a 10x matrix"
-    raise ValueError(f"{path}: no file of cells and genes, {expected}; there are {list(file)[:6]}")
 
 
 def _texts(values: np.ndarray) -> np.ndarray:
@@ -61,9 +58,6 @@ def _table(columns: dict, names: list[str], where: str) -> pd.DataFrame:
         raise ValueError(f"{where} {found}; there are {list(columns)}")
     index = pd.Index(np.asarray(columns.pop(key))).astype(str)
     return pd.DataFrame(columns, index=index)
-
-
-# ----------------------------------------------------------------------- AnnData in its dialects
 
 
 def _read_h5ad(file: h5py.File, path: Path, notes: list[str]) -> ad.AnnData:
@@ -134,9 +128,6 @@ def _matrix(element, shape: tuple[int, int], where: str):
     return x
 
 
-# ------------------------------------------------------------------------------------------ loom
-
-
 def _read_loom(file: h5py.File, path: Path, notes: list[str]) -> ad.AnnData:
     """Read a matrix (genes, cells), ``row_attrs`` of genes and ``col_attrs`` of cells."""
     missing = {"matrix", "row_attrs", "col_attrs"} - set(file)
@@ -162,9 +153,6 @@ def _attributes_of(group: h5py.Group, kind: str, where: str) -> tuple[pd.DataFra
         else:
             columns[name] = _texts(values[:])
     return _table(columns, WORDS["names"][kind], where), matrices
-
-
-# ------------------------------------------------------------------------------------------- 10x
 
 
 def _matrices_10x(file: h5py.File) -> list[str]:
