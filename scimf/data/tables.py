@@ -221,13 +221,11 @@ def _names_of(
 
 def _obs_of(labels: pd.DataFrame, choices: TableChoices) -> pd.DataFrame:
     """Turn texts into numbers where nothing is lost by it, and missing ones into NaN."""
-    columns = {}
-    for name, texts in labels.items():
-        columns[name] = present = texts.mask(texts.isin(MISSING))
-        is_number = present.dropna().str.fullmatch(PLAIN).all()
-        if is_number and name not in (*choices.keys, *LABELS):
-            columns[name] = present.astype(float)
-    return pd.DataFrame(columns, index=labels.index)
+    labels = labels.mask(labels.isin(MISSING))
+    for name in labels.columns.difference((*choices.keys, *LABELS)):
+        if labels[name].dropna().str.fullmatch(PLAIN).all():
+            labels[name] = labels[name].astype(float)
+    return labels
 
 
 # --------------------------------------------------------------------------------- table of cells
