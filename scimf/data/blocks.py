@@ -100,9 +100,6 @@ class DataFile:
             wanted = [name, *keys, *header.filter(regex=optional)]
             table = pd.read_csv(self.path, usecols=wanted, **TEXTS)
         table = table.fillna("").set_index(name)
-        if not len(table):
-            expected = "expected a cell in each line"
-            raise ValueError(f"{self.path}: column {name!r} is empty, {expected}")
         self.require_unique(table.index, f"cells in column {name!r}")
         return table
 

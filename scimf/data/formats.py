@@ -284,10 +284,6 @@ def _matrix(element, shape: tuple[int, int], where: str):
 
 def _read_loom(file: h5py.File, path: Path, notes: list[str]) -> ad.AnnData:
     """Read a matrix (genes, cells), ``row_attrs`` of genes and ``col_attrs`` of cells."""
-    missing = {"matrix", "row_attrs", "col_attrs"} - set(file)
-    if missing:
-        found = f"{sorted(missing)} is missing; there are {sorted(file)}"
-        raise ValueError(f"{path}: no loom file, {found}")
     genes, of_genes = _attributes_of(file["row_attrs"], "genes", f"{path}: row_attrs")
     cells, of_cells = _attributes_of(file["col_attrs"], "cells", f"{path}: col_attrs")
     read = DataFile(path).rows

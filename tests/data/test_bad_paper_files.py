@@ -78,6 +78,13 @@ def no_gzip(index):
     return damage
 
 
+def only_header(index):
+    def damage(files):
+        pack(files[index], unpacked(files[index]).partition(b"\n")[0] + b"\n")
+
+    return damage
+
+
 # Of each: the set, what happens, the file that is to be named, and how the message goes on.
 ZEBRAFISH = [
     (cut(0), 0, "cut short"),
@@ -85,6 +92,7 @@ ZEBRAFISH = [
     (no_gzip(0), 0, "damaged"),
     (cut(1), 1, "is one of them cut short"),
     (swap(0, 1), 1, r"it is another table.* not found: .*'NAME'"),
+    (only_header(1), 1, "48 cells are only here or only in URD"),
     (edit(1, "Stage", "Age"), 1, r"not found: \['Stage'\]"),
     (edit(1, "12.0-6-Somite", "11.0-3-Somite"), 1, r"'Stage' .* lacks \[12\.0\], expected all of"),
     (
@@ -121,6 +129,7 @@ DROSOPHILA = [
     (swap(1, 2), 2, r"not found: .*'cell'"),
     (swap(0, 1), 0, "Not a Matrix Market file"),
     (edit(1, "gene11\n", ""), 0, "expected 11 genes and 880 cells"),
+    (only_header(2), 2, r"'time' .* lacks \[1\.0, .*expected all of"),
     (edit(2, "hrs_16_20", "hrs_14_18"), 2, r"'time' .* lacks \[18\.0\]"),
     (edit(0, "\n1 1 ", "\n13 1 ", 1), 0, "Row index out of bounds"),
     (edit(0, "\n1 1 ", "\n1 1 x", 1), 0, "Invalid integer value"),
