@@ -1,7 +1,6 @@
 """A file of data: read sparse where it may be large, refused in one way where it is not right."""
 
 import lzma
-import re
 import warnings
 import zipfile
 import zlib
@@ -91,31 +90,18 @@ class DataFile:
         with self.reading():
             return ad.read_h5ad(self.path, backed="r" if backed else None)
 
-    def table(self, name: str, keys: Sequence[str], *, optional: str = "$") -> pd.DataFrame:
+    def table(self, name: str, keys: Sequence[str], *, optional: str = "$^") -> pd.DataFrame:
         """Read a tab-separated table of cells, as text; its index is the column ``name``.
 
         The columns ``keys`` have to be there, those whose name matches ``optional`` need not.
         """
-        header = self._header()  # first: a matrix in the table's place would be gigabytes of text
-        wanted = [name, *keys]
-        missing = [key for key in wanted if key not in header]
-        if missing:
-            found = f"expected a table of cells; it has {header[:6]}"
-            raise ValueError(f"{self.path}: columns {missing} are missing, {found}")
-        wanted += [key for key in header if re.match(optional, key) and key not in wanted]
         with self.reading():
+            header = pd.read_csv(self.path, sep="\t", nrows=0)
+            wanted = [name, *keys, *header.filter(regex=optional)]
             table = pd.read_csv(self.path, usecols=wanted, **TEXTS)
         table = table.fillna("").set_index(name)
-        if not len(table):
-            expected = "expected a cell in each line"
-            raise ValueError(f"{self.path}: column {name!r} is empty, {expected}")
         self.require_unique(table.index, f"cells in column {name!r}")
         return table
-
-    def _header(self) -> list[str]:
-        """Names of the columns of a tab-separated table."""
-        with self.reading():
-            return pd.read_csv(self.path, sep="\t", nrows=0).columns.astype(str).tolist()
 
     def names(self) -> pd.DataFrame:
         """Columns 0, 1, ... of a tab-separated table without header, as text."""
@@ -130,32 +116,28 @@ class DataFile:
 
         ``corner`` is the name of its first column.
         """
-        header = self._header()
-        if header[0] != corner or len(header) < 2:
-            expected = f"expected {corner!r} and a matrix of numbers"
-            raise ValueError(f"{self.path}: the first column is {header[0]!r}, {expected}")
-        rows, blocks = [], [sparse.csr_matrix((0, len(header) - 1), dtype=np.float32)]
-        options = {"sep": "\t", "chunksize": BLOCK, "low_memory": False}
+        rows, columns, parts = [], [], []
+        options = {"sep": "\t", "index_col": 0, "chunksize": BLOCK, "low_memory": False}
         with self.reading(), pd.read_csv(self.path, **options) as reader:
             for block in reader:
-                if not isinstance(block.index, pd.RangeIndex):
-                    found = "lines have more fields than the header"
-                    raise ValueError(f"{self.path}: {found}, expected {len(header)}")
-                names = block.iloc[:, 0].astype(str).tolist()
-                rows += names
-                blocks.append(self._numbers(block.iloc[:, 1:], names))
-        return sparse.vstack(blocks, format="csr"), rows, header[1:]
-
-    def _numbers(self, block: pd.DataFrame, names: list[str]) -> sparse.csr_matrix:
-        """Turn rows of a text matrix into numbers; sparse, (rows of the block, columns)."""
-        if len(block.select_dtypes("object").columns):
-            block = block.apply(pd.to_numeric, errors="coerce")
-        values = block.to_numpy(np.float32)
-        bad = ~(np.isfinite(values) & (values >= 0)).all(axis=1)
-        if bad.any():
-            found = f"row {names[bad.argmax()]!r} lacks fields or has text or a negative value"
-            raise ValueError(f"{self.path}: {found}, expected {values.shape[1]} numbers from 0 on")
-        return sparse.csr_matrix(values)
+                columns = block.columns.tolist()
+                # There is no name where lines have more fields than the header.
+                if block.index.name != corner or not columns:
+                    expected = f"expected {corner!r} and as many names as numbers in a line"
+                    found = f"the first column is {block.index.name!r}"
+                    raise ValueError(f"{self.path}: {found}, {expected}")
+                if len(block.select_dtypes("object").columns):
+                    block = block.apply(pd.to_numeric, errors="coerce")
+                values = block.to_numpy(np.float32)
+                bad = ~(np.isfinite(values) & (values >= 0)).all(axis=1)
+                if bad.any():
+                    row = block.index[bad.argmax()]
+                    found = f"row {row!r} lacks fields or has text or a negative value"
+                    expected = f"expected {len(columns)} numbers from 0 on"
+                    raise ValueError(f"{self.path}: {found}, {expected}")
+                rows += block.index.astype(str).tolist()
+                parts.append(sparse.csr_matrix(values))
+        return sparse.vstack(parts, format="csr"), rows, columns
 
     def market(self, n_genes: int, n_cells: int) -> sparse.csr_matrix:
         """Read a matrix-market file (genes, cells); return it as (cells, genes)."""
@@ -177,8 +159,6 @@ class DataFile:
                 matrix = matrix.to_memory()
             if sparse.issparse(matrix):
                 return sparse.csr_matrix(matrix, dtype=np.float32)
-            blocks = []
-            for start in range(0, matrix.shape[0], BLOCK):
-                block = matrix[start : start + BLOCK]
-                blocks.append(sparse.csr_matrix(block, dtype=np.float32))
+            starts = range(0, matrix.shape[0], BLOCK)
+            blocks = [sparse.csr_matrix(matrix[k : k + BLOCK], dtype=np.float32) for k in starts]
             return sparse.vstack(blocks, format="csr")

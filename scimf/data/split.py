@@ -8,7 +8,7 @@ import anndata as ad
 import numpy as np
 
 from scimf.core.files import read_toml
-from scimf.data.time_labels import find_time
+from scimf.data.times import find_time
 
 #: The scIMF paper's named splits: by data set and name, the held-out times.
 SPLITS = read_toml(Path(__file__).with_name("splits.toml"))

@@ -79,8 +79,7 @@ class _Roles(NamedTuple):
 def _roles_of(table: TextTable, choices: TableChoices, notes: list[str]) -> _Roles:
     """Decide from the first rows, and from what the user said, what each column is."""
     path, columns, head = table.path, table.columns, table.texts(HEAD)
-    numbers = _numbers_in(pd.Series(head.to_numpy(dtype=object).ravel()), table.decimal)
-    numbers = pd.DataFrame(numbers.to_numpy().reshape(head.shape), columns=columns)
+    numbers = _numbers_in(head, table.decimal)
     filled = (~head.isin(MISSING)).sum()
     texts = set(filled.index[2 * numbers.count() <= filled])
     keys = {choices.time, *choices.keys, *LABELS}
@@ -121,12 +120,13 @@ def _roles_of(table: TextTable, choices: TableChoices, notes: list[str]) -> _Rol
     return _Roles(names, genes, labels)
 
 
-def _numbers_in(texts: pd.Series, decimal: str) -> pd.Series:
+def _numbers_in(texts: pd.DataFrame, decimal: str) -> pd.DataFrame:
     """Numbers with this decimal sign, NaN for other texts."""
-    texts = texts.astype(str)
+    column = pd.Series(texts.to_numpy(dtype=object).ravel()).astype(str)
     if decimal == ",":
-        texts = texts.str.translate(str.maketrans(",.", ".?"))
-    return pd.to_numeric(texts, errors="coerce")
+        column = column.str.translate(str.maketrans(",.", ".?"))
+    numbers = pd.to_numeric(column, errors="coerce").to_numpy().reshape(texts.shape)
+    return pd.DataFrame(numbers, texts.index, texts.columns)
 
 
 def _chosen(
@@ -148,11 +148,10 @@ def _matching(part: str, columns: list[str], plain: list[str]) -> list[str]:
     """Columns that ``name``, ``first:last`` or ``prefix*`` stands for."""
     if part in columns:
         return [part]
-    for colon in re.finditer(":", part):
-        first, last = part[: colon.start()], part[colon.end() :]
-        if first in columns and last in columns:
-            between = columns[columns.index(first) : columns.index(last) + 1]
-            return [name for name in between if name in {first, last, *plain}]
+    first, _, last = part.partition(":")
+    if first in columns and last in columns:
+        between = columns[columns.index(first) : columns.index(last) + 1]
+        return [name for name in between if name in {first, last, *plain}]
     pattern = ".*".join(map(re.escape, part.split("*")))
     return [name for name in plain if re.fullmatch(pattern, name)]
 
@@ -186,8 +185,8 @@ def _require_one_kind(x: np.ndarray, genes: list[str], path: Path, *, by_name: b
 def _values(block: pd.DataFrame, roles: _Roles, table: TextTable) -> np.ndarray:
     """Turn some rows into numbers (rows, genes) float32; name the first that is none."""
     numbers = block[roles.genes]
-    texts = [name for name, dtype in numbers.dtypes.items() if dtype.kind not in "iuf"]
-    numbers = numbers.assign(**{name: _numbers_in(block[name], table.decimal) for name in texts})
+    texts = numbers.select_dtypes(exclude="number")
+    numbers = numbers.assign(**_numbers_in(texts, table.decimal))
     with np.errstate(over="ignore"):
         values = numbers.to_numpy(np.float32)
     bad = np.argwhere(~np.isfinite(values))
@@ -222,13 +221,11 @@ def _names_of(
 
 def _obs_of(labels: pd.DataFrame, choices: TableChoices) -> pd.DataFrame:
     """Turn texts into numbers where nothing is lost by it, and missing ones into NaN."""
-    columns = {}
-    for name, texts in labels.items():
-        columns[name] = present = texts.mask(texts.isin(MISSING))
-        is_number = present.dropna().str.fullmatch(PLAIN).all()
-        if is_number and name not in (*choices.keys, *LABELS):
-            columns[name] = present.astype(float)
-    return pd.DataFrame(columns, index=labels.index)
+    labels = labels.mask(labels.isin(MISSING))
+    for name in labels.columns.difference((*choices.keys, *LABELS)):
+        if labels[name].dropna().str.fullmatch(PLAIN).all():
+            labels[name] = labels[name].astype(float)
+    return labels
 
 
 # --------------------------------------------------------------------------------- table of cells

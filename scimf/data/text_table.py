@@ -141,14 +141,12 @@ def _cut(path: Path, text: str, separator: str) -> TextTable:
     """Read all lines; an error where they differ in their fields."""
     lines = text.removesuffix("\n").split("\n")
     reader = csv.reader(lines, delimiter=separator, skipinitialspace=True, strict=True)
-    header, names, width, start, filled, trails = [], [], 0, 0, 0, True
+    rows = (row for row in reader if len(row) > 1 or "".join(row).strip())  # no blank lines
+    names, width, filled, trails = [], 0, 0, True
     try:
-        for row in reader:
-            if len(row) < 2 and not "".join(row).strip():
-                continue  # a blank line
-            if not header:
-                header, start = row, reader.line_num
-                continue
+        header = next(rows, [])
+        start = reader.line_num
+        for row in rows:
             names.append(row[0])
             if not any(row):
                 continue  # such lines stand at the end of what Excel writes
@@ -164,10 +162,9 @@ def _cut(path: Path, text: str, separator: str) -> TextTable:
     is_of_r = len(header) == width - 1
     if len(header) != width and (trails or not is_of_r):  # a separator may end the rows
         raise ValueError(f"the header has {len(header)} fields and the rows have {width}")
-    if is_of_r:
-        header.insert(0, "")
     if width < 2:
         raise ValueError("the lines have 1 field")
+    header = [""] * is_of_r + header
     columns = [name or (f"Unnamed: {i}" if i else "") for i, name in enumerate(header)]
-    rows = "\n".join(lines[start:])
-    return TextTable(path, separator, columns, is_of_r, names[:filled], rows)
+    below = "\n".join(lines[start:])
+    return TextTable(path, separator, columns, is_of_r, names[:filled], below)

@@ -152,7 +152,11 @@ def choose_values(
         raise ValueError(f"{path}: layer={layer!r} is not there, expected one of {[*matrices]}")
     try:
         taken = Values.of(*matrices[layer or "X"])
-        if layer is form is None and _is_believed(recorded, taken, notes):
+        is_told = layer is form is None and recorded in FORMS
+        against = _contradiction(recorded, taken, decoded=True) if is_told else ""
+        if against:
+            notes.append(f"uns['scimf'] says {recorded}, but X holds {against}: not believed.")
+        if is_told and not against:
             form, why = recorded, f"{recorded}, as recorded in the file"
         elif layer is None:
             taken, form, why = _found(matrices, taken, form)
@@ -166,16 +170,6 @@ def choose_values(
     if form in ("pcs", "state"):
         _note_far_cells(taken, notes)
     return _with_values(adata, taken), form, f"Took {taken.where} as {why}."
-
-
-def _is_believed(recorded: str | None, values: Values, notes: list[str]) -> bool:
-    """Whether what the file tells is not contradicted by its values."""
-    if recorded not in FORMS:
-        return False
-    against = _contradiction(recorded, values, decoded=True)
-    if against:
-        notes.append(f"uns['scimf'] says {recorded}, but X holds {against}: not believed.")
-    return not against
 
 
 # ------------------------------------------------------------------------------ what they look like

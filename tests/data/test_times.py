@@ -8,7 +8,6 @@ import pandas as pd
 import pytest
 
 import scimf
-from scimf.data.own_file import OwnFile
 from scimf.data.split import hold_out
 from scimf.data.times import cells_with_a_time, read_times
 
@@ -318,7 +317,7 @@ def saved(adata, folder):
 
 def test_no_leak_between_precisions(tmp_path):
     adata = own(np.array([0.0, 8.1, np.float32(8.1), 9.0, 10.0]))
-    adata = OwnFile(saved(adata, tmp_path), time="when").load()
+    adata = scimf.load(saved(adata, tmp_path), time_key="when")
     split = hold_out(adata, times=[8.1])
     assert split.held_mask(adata).sum() == 20
     raw = own(np.array([0.0, 8.1, np.float32(8.1), 9.0, 10.0]))  # nobody cleaned these
@@ -413,15 +412,15 @@ def test_bad_drop(drop, says):
 
 
 def test_dropping_all_cells_is_refused(tmp_path):
-    file = OwnFile(saved(own(["mixed", "d1"]), tmp_path), time="when", drop="mixed,d1")
+    path = saved(own(["mixed", "d1"]), tmp_path)
     with pytest.raises(ValueError, match="holds no cell"):
-        file.load()
+        scimf.load(path, time_key="when", drop="mixed,d1")
 
 
 def test_drop_and_bins_of_a_file(tmp_path):
     adata = own(["mixed", "1h", "2h", "3h", "4h"], cell_type=["x", "y"] * 25)
-    options = {"time": "when", "drop": "mixed", "bins": "2 equal"}
-    loaded = OwnFile(saved(adata, tmp_path), **options).load()
+    options = {"time_key": "when", "drop": "mixed", "bins": "2 equal"}
+    loaded = scimf.load(saved(adata, tmp_path), **options)
     assert loaded.n_obs == 40
     assert loaded.obs["time"].value_counts().to_dict() == {1.5: 20, 3.5: 20}
     assert loaded.uns["scimf"]["time_unit"] == "hour"
@@ -451,13 +450,13 @@ def test_drop_and_bins_of_a_file(tmp_path):
     ],
 )
 def test_texts_are_held_out(labels, asked, held, tmp_path):
-    adata = OwnFile(saved(own(labels), tmp_path), time="when").load()
+    adata = scimf.load(saved(own(labels), tmp_path), time_key="when")
     assert hold_out(adata, times=asked).held_times == (held,)
 
 
 @pytest.mark.parametrize("asked", [["E11"], ["9 h"], ["soon"], [None], ["9 10"], [float("nan")]])
 def test_times_that_are_not_there(asked, tmp_path):
-    adata = OwnFile(saved(own(["E8.5", "E9", "E10"]), tmp_path), time="when").load()
+    adata = scimf.load(saved(own(["E8.5", "E9", "E10"]), tmp_path), time_key="when")
     with pytest.raises(
         ValueError, match=r"times: .* is not in obs\['time'\].*\[8\.5, 9\.0, 10\.0\]"
     ):

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from scipy import sparse
 
-from scimf.data.own_file import OwnFile
+from scimf.data.load import load
 from scimf.data.values import choose_values
 
 N = 60  # cells
@@ -341,7 +341,7 @@ def own_file(folder, *, uns=None, obsm=None, **columns):
     adata.obsm = obsm or {}
     adata.uns = uns or {}
     adata.write_h5ad(folder / "my.h5ad")
-    return OwnFile(folder / "my.h5ad", "day")
+    return folder / "my.h5ad"
 
 
 CULTURES = ["p", "q"] * (N // 2)
@@ -363,7 +363,7 @@ COLUMNS = {  # columns of the file: those set aside
 
 @pytest.mark.parametrize(("columns", "aside"), COLUMNS.values(), ids=COLUMNS)
 def test_own_columns_are_kept_under_another_name(columns, aside, tmp_path):
-    adata = own_file(tmp_path, **columns).load()
+    adata = load(own_file(tmp_path, **columns), time_key="day")
     renamed = {name for name in columns if f"{name}_of_file" in adata.obs}
     assert renamed == aside
     warnings = " ".join(adata.uns["scimf"]["warnings"])
@@ -374,24 +374,24 @@ def test_own_columns_are_kept_under_another_name(columns, aside, tmp_path):
 
 
 def test_a_population_that_is_named_is_taken(tmp_path):
-    file = own_file(tmp_path, population=["u", "v", "w", "u"] * (N // 4))
-    adata = OwnFile(file.path, "day", population="population").load()
+    path = own_file(tmp_path, population=["u", "v", "w", "u"] * (N // 4))
+    adata = load(path, time_key="day", population_key="population")
     assert adata.obs["population"].nunique() == 3
 
 
 def test_coordinates_and_records_of_others_are_not_ours(tmp_path):
-    file = own_file(tmp_path, obsm={"X_scimf": pcs(3)}, uns={"scimf": {"theirs": 1}})
-    adata = file.load()
+    path = own_file(tmp_path, obsm={"X_scimf": pcs(3)}, uns={"scimf": {"theirs": 1}})
+    adata = load(path, time_key="day")
     assert list(adata.obsm) == ["X_scimf_of_file"]
     assert "theirs" not in adata.uns["scimf"]
     assert "no record of this package" in " ".join(adata.uns["scimf"]["warnings"])
 
 
 def test_what_this_package_wrote_is_read_again(tmp_path):
-    adata = own_file(tmp_path, population=CULTURES).load()
+    adata = load(own_file(tmp_path, population=CULTURES), time_key="day")
     adata.obsm["X_scimf"] = pcs(3)
     adata.write_h5ad(tmp_path / "done.h5ad")
-    again = OwnFile(tmp_path / "done.h5ad").load()
+    again = load(tmp_path / "done.h5ad")
     assert list(again.obsm) == ["X_scimf"]
     assert list(again.obs) == list(adata.obs)
     assert again.uns["scimf"]["time_unit"] == "day"
