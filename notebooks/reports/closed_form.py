@@ -21,13 +21,14 @@
 #   edges and signs are right. Intervals hold the truth about as often as they say. With fewer
 #   populations or cells, or another own drift, the error grows slowly (first table, figure a).
 # - *Limits.* A time that is missing costs little; two populations tell next to nothing and one is
-#   refused. **Wrong labels are the danger**: one in ten hides a third of every strength. Counting
-#   cells with the nearest type, or clusters in place of labels, mends most of it (second table).
+#   refused. **Wrong labels are the danger**: one in ten hides about a third of every strength.
+#   Counting cells with the nearest type, or clusters in place of labels, mends much of it where
+#   types lie apart (second table).
 # - *Forms.* Whether signals pull towards their sender, push along directions of their own, or work
 #   by number, is told by predicting populations that were left out. The wrong form can be as bad
 #   as saying nothing; so take "best", and read which one was chosen (figure b).
 # - *One kind of cell* that attracts itself moves no mean; variances tell how strongly.
-# - *Ligand-receptor pairs* are ranked nearly without fault, and the pairs called are true ones.
+# - *Ligand-receptor pairs* are ranked nearly without fault, and few of those called are false.
 # - *Promises.* The standard error of every strength and the power of the test are known before
 #   any fit, from counts, densities and times; advice that is followed does what it says (figure c).
 #
@@ -61,6 +62,7 @@ designs: list = [8, 2, 4, 2, 4]  # drawn, replicates; for each bin of power; adv
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.ticker import LogLocator, NullFormatter
 
 import scimf
 from evidence import closed_form
@@ -75,6 +77,16 @@ from evidence.verdicts import proportion
 from scimf import interval, plots, start_notebook
 from scimf.dynamics.fit import fit_many
 from scimf.interaction.weak_form import FORMS
+
+
+# %%
+def plain_logarithms(*axes):
+    """Write 0.1, 0.2, 0.5 and so on at logarithmic axes, and nothing in between."""
+    for axis in axes:
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.set_major_formatter("{x:g}")
+        axis.set_minor_formatter(NullFormatter())
+
 
 run = start_notebook("closed_form", globals())
 run
@@ -196,6 +208,10 @@ for ax, along, fixed, value in (
     mean = table.groupby(along)["heard_type_mean_error"].mean()
     ax.plot(mean, "-", color="C0", label="closed form")
     ax.set(xscale="log", yscale="log", xlabel=along.removeprefix("n_"))
+    ax.set_xticks(sorted(table[along].unique()))
+    ax.xaxis.set_major_formatter("{x:g}")
+    ax.xaxis.set_minor_formatter(NullFormatter())
+    plain_logarithms(ax.yaxis)
 left.set_ylabel("error of what types receive")
 
 # %%
@@ -317,6 +333,7 @@ for ax in (left, right_panel):
     ax.invert_yaxis()
     ax.axvline(1, color="0.6", ls="--", lw=0.8)
     ax.set(xscale="log", xlabel="error of what types receive")
+    plain_logarithms(ax.xaxis)
 tables = {"limits": points, "forms": by_form}
 run.save_figure(fig, "fig_closed_form_b_where_it_holds", data=tables)
 
@@ -458,6 +475,7 @@ fig, (left, middle, right) = plt.subplots(1, 3, figsize=(7, 2.5))
 pair = (precision["predicted"].to_numpy(), precision["seen"].to_numpy())
 plots.agreement(left, *pair, xlabel="predicted standard error", ylabel="seen", size=6)
 left.set(xscale="log", yscale="log", title=f"rank correlation {rank:.2f}")
+plain_logarithms(left.xaxis, left.yaxis)
 off = (powers_by_bin["mean"] - powers_by_bin["lo"], powers_by_bin["hi"] - powers_by_bin["mean"])
 middle.errorbar(powers_by_bin["predicted"], powers_by_bin["mean"], yerr=off, fmt="o", ms=4)
 middle.plot([0, 1], [0, 1], color="0.6", lw=0.8, zorder=0)
