@@ -31,7 +31,7 @@
 # - *Ligand-receptor pairs* are ranked with an AUPRC of 0.74 [0.47, 1.00] over 5 training seeds on
 #   one data set; chance is 0.24, at a prevalence of 0.13.
 # - *In closed form*, given the types of cells, which the networks are not, strengths are found too,
-#   from 100 cells of a population and in seconds; the design alone tells beforehand how well.
+#   and in seconds; report `closed_form` says how well, and what a design promises.
 #
 # **You need** chapters 2 to 5.
 #
@@ -52,14 +52,8 @@ n_steps: int = 100  # optimiser steps of a fit
 systems: list = ["linear 72 100", "apart 24 100", "morse 24 100", "quorum 24 100"]  # and sizes
 matrices: list = [2, 100, 100]  # random type matrices: how many, cells, optimiser steps
 lr_steps: int = 250  # optimiser steps on the gene network
-lr_sets: list = [3, 0]  # gene networks that are read in closed form, and harder ones
-closed: list = [2, 1, 0, 0]  # matrices, replicates, cells simulated (0: those measured), networks
-sizes: list = [[12, 24], [50, 100]]  # closed form: populations at n_cells; cells at n_populations
-designs: list = [8, 2, 4, 2, 4]  # drawn, replicates; for each bin of power; advised, draws
 
 # %%
-from dataclasses import replace
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -67,30 +61,19 @@ from sklearn.metrics import average_precision_score
 
 import scimf
 from evidence import closed_form, edges, recovery
-from evidence.designs import advice_followed, power_of, precision_of
+from evidence.interaction_terms import FORMS, forms_of, on_types
 from evidence.kept import kept
 from evidence.ligand_receptor import pair_scores
 from evidence.morse import morse, morse_force
-from evidence.pairs import pairs_recovered
 from evidence.paracrine import paracrine
 from evidence.quorum import quorum
-from evidence.verdicts import proportion
+from evidence.shares import share_interval
 from scimf import interval, plots, start_notebook
 from scimf.dynamics.config import SDEConfig
 from scimf.dynamics.fit import fit_many
 from scimf.dynamics.model import matched_config
 from scimf.interaction.influence import influence
 from scimf.simulate.systems import SYSTEMS
-
-
-# %%
-def share_interval(values):
-    """Mean of shares with its interval, cut to [0, 1]; no interval from fewer than three."""
-    found = interval(values)
-    if found["n_seeds"] < 3:
-        return {"mean": found["mean"], "n_seeds": found["n_seeds"]}
-    return found | {"lo": max(found["lo"], 0.0), "hi": min(found["hi"], 1.0)}
-
 
 run = start_notebook("ground_truth", globals())
 run
@@ -129,17 +112,6 @@ careful = SDEConfig(
 )
 
 # %%
-forms = ("additive", "attention", "occupancy")
-
-
-def forms_of(base, heads=2):
-    """Return settings of the interaction terms that are compared, all else equal."""
-    additive = replace(base, heads=heads)
-    attention = replace(additive, interaction="attention", dropout=0.1)
-    occupancy = replace(additive, interaction="occupancy")
-    return dict(zip(forms, (additive, attention, occupancy), strict=True))
-
-
 moving = {"times": (0, 0.5, 1, 1.5), "start_mean": 2.0, "start_sd": (1.5, 2.5)}
 moving |= {"kappa": 1.0, "sigma": 0.1}
 attractions = {"linear": moving, "apart": {}}  # two designs of one system
@@ -280,12 +252,9 @@ run.save_figure(fig, "fig_ground_truth_a_drift_split_and_kernel", data=drawn)
 
 # %%
 n_matrices, n_c, typed_steps = matrices
-size = {"steps": typed_steps, "batch_cells": 200, "target_cells": 200}
-base = SDEConfig(start="t0", sigma=0.15, dt=1.0, lr=1e-2, drift="relaxing", **size)
-aided = replace(base, lr=2e-2, interaction_decay=0.3, centred=True)
+slow = on_types(typed_steps)
+aided = slow.pop("additive")  # the others are fitted once, with one training seed
 quick = {"additive": aided, "no interaction": matched_config(8, aided)}
-slow = forms_of(base)  # one training seed of each
-del slow["additive"]
 
 # %%
 experiment = {"seeds": range(seed, seed + n_matrices), "n_populations": n_populations}
@@ -355,7 +324,7 @@ for (adata, split, _), again in zip(trials, repeats, strict=True):
     oracle_split.append(recovery.drift_errors_of_replicate(again, adata)["heard_type_mean"])
 by_form = splits.pivot_table(index=["matrix", "seed"], columns="form", values="distance")
 ratio = {}
-for form in (*forms, "context shuffled"):
+for form in (*FORMS, "context shuffled"):
     ratio[form] = (by_form[form] / by_form["no interaction"]).groupby("matrix").mean()
 ratio["oracle"] = np.array(oracle) / by_form["no interaction"].groupby("matrix").mean()
 pd.DataFrame(ratio).round(2)
@@ -456,7 +425,7 @@ dense = adata.obs.groupby("population", observed=True)["density"].first()
 colour = np.log10(dense[true_answer.index.get_level_values(0)].to_numpy())
 table = {"true": true_answer}
 fig, panels = plt.subplots(1, 3, figsize=(7, 2.3), sharey=True)
-for ax, form in zip(panels, forms, strict=True):
+for ax, form in zip(panels, FORMS, strict=True):
     table[form] = answers[form, 0]
     image = ax.scatter(true_answer, table[form], c=colour, s=8, cmap="viridis")
     ax.set(xlabel="true answer of B", title=form)
@@ -527,40 +496,7 @@ pd.Series(found, name="AUPRC").round(2)
 # and not the prevalence of 0.13, because with so few pairs a random ranking has more on average.
 # Other data sets were not simulated: the interval is that of training alone.
 #
-# In closed form the mean of a gene in a receiver type changes with what that type takes in: its
-# receptor times the density times the mean ligand of the population, saturating; one regression for
-# each gene that is neither (`evidence/pairs.py`). It is given types and densities. A p-value:
-# populations exchange the ligand of one pair, given what all others do.
-
-# %%
-requests = []
-for n in (24, 12):
-    for k in range(lr_sets[0]):
-        requests.append({"seed": seed + k, "n_populations": n, "n_cells": n_cells})
-lr = kept(pairs_recovered, requests, cache=run.fits, label="pairs")
-for n, table in lr.groupby("n_populations"):
-    run.record({f"hearing.lr_auprc.populations_{n}": share_interval(table["auprc"])})
-    run.record({f"hearing.lr_fdr.populations_{n}": share_interval(table["false"])})
-    run.record({f"hearing.lr_tpr.populations_{n}": share_interval(table["found"])})
-run.record({"hearing.lr_seconds": float(lr["seconds"].median())})
-mean = lr.groupby("n_populations")[["auprc", "false", "found", "seconds"]].mean()
-
-# %%
-requests = []
-for k in range(lr_sets[1]):
-    requests.append({"seed": seed + k, "n_populations": 48, "n_cells": n_cells, "harder": True})
-if requests:
-    harder = kept(pairs_recovered, requests, cache=run.fits, label="harder pairs")
-    for key, column in (("auprc", "auprc"), ("fdr", "false"), ("tpr", "found")):
-        run.record({f"hearing.lr_{key}.harder": share_interval(harder[column])})
-    mean.loc["48, harder"] = harder[["auprc", "false", "found", "seconds"]].mean()
-mean.round(3)
-
-# %% [markdown]
-# `false` is the share of decoys among pairs called at a false-discovery rate of 0.1, `found` that
-# of the active pairs that are called; every data set is another network. The harder ones (`paper`)
-# have 200 decoys, decoys that share the receptors of active pairs, a receptor of two subunits, and
-# ligands that rise or fall with time.
+# Report `closed_form` reads pairs by a regression for each gene, given types and densities.
 #
 # ## Is the map as asymmetric as the cells?
 #
@@ -580,53 +516,11 @@ for name, symmetric in (("one-way", False), ("reciprocal", True)):
 pd.DataFrame(rows).T.round(3)
 
 # %% [markdown]
-# ## In closed form
+# ## The same data in closed form
 #
-# The mean of a type moves as
-#
-# $$ \dot m_a = c_a - \Theta_a m_a + \sum_{bk} \beta_{abk} F_{abk} , $$
-#
-# linear in all that is unknown, so that one ridge regression reads who moves whom
-# (`scimf.who_moves_whom`; chapter 5 derives it). **The footing is unequal**: the closed form is
-# given the types of cells and how their means move; the networks get states and densities only, and
-# give trajectories and distributions, which it cannot. In `paper` snapshots are parts: of the cells
-# of a population that are simulated, only some are measured, as in an experiment. Settings were
-# chosen on seeds 100 to 104.
-
-# %%
-n_closed, n_replicates, n_simulated, n_trained = closed
-sampled = {"n_populations": n_populations, "n_cells": n_cells}
-if n_simulated:
-    sampled["n_simulated"] = n_simulated
-variants = {"": {}, "populations_8.": {"n_populations": 8}}
-variants |= {"own_matrix.": {"own": "matrix"}, "own_curved.": {"own": "curved"}}
-asked = []
-for changed in variants.values():
-    seeds_asked = range(seed, seed + n_closed)
-    asked += closed_form.requests(seeds_asked, n_replicates, **(sampled | changed))
-found = kept(closed_form.recovery_of, asked, cache=run.fits, label="closed form")
-found["variant"] = np.repeat(list(variants), n_closed * n_replicates)
-
-# %%
-numbers = ["heard_type_mean_error", "strength_missing", "strength_error", "own_type_mean_error"]
-shares = ["edge_auroc", "edge_auprc", "sign_accuracy", "coverage.zero", "coverage.not_zero"]
-rows = {}
-for name, table in found.groupby("variant", sort=False):
-    mean = table.groupby("seed")[[*numbers, *shares]].mean()
-    rows[name.rstrip(".") or "as above"] = mean.mean()
-    for key in numbers:
-        run.record({f"hearing.{name}{key}": interval(mean[key])})
-    for key in shares:
-        run.record({f"hearing.{name}{key}": share_interval(mean[key])})
-main = found[found["variant"] == ""]
-run.record({"hearing.seconds": float(main["seconds"].median()), "hearing.n_data_sets": len(main)})
-pd.DataFrame(rows).T.round(3)
-
-# %% [markdown]
-# Coverage is that of 95 % intervals over populations, of pairs without and with an edge; the truth
-# is the share of the plain pull that the true force makes on the same cells. `own_matrix`: cells
-# relax by a full matrix of their type; `own_curved`: at a rate that grows with the distance to go,
-# which no linear drift describes. Beside it the networks, on the data of figure b.
+# `scimf.who_moves_whom` reads the maps of figure b by one ridge regression. **The footing is
+# unequal**: it is given the types of cells and how their means move; the networks get states and
+# densities only, and give trajectories and distributions, which it cannot.
 
 # %%
 same = {"n_populations": n_populations, "n_cells": matrices[1]}
@@ -634,7 +528,7 @@ asked = closed_form.requests(experiment["seeds"], **same)
 ours = kept(closed_form.recovery_of, asked, cache=run.fits, label="the same data")
 compared = ["heard_type_mean_error", "strength_missing", "edge_auroc"]
 beside = {"closed form": ours[compared].mean()}
-for form in forms:
+for form in FORMS:
     columns = means.loc[form][["error.heard_type_mean", "error.heard_strength"]]
     values = [*columns.mean(), by_matrix[form].mean()]
     beside[form] = pd.Series(values, index=compared)
@@ -642,148 +536,10 @@ error = interval(ours["heard_type_mean_error"])
 run.record({"hearing.same_data.heard_type_mean_error": error})
 claim = "the closed form is closer to what types receive than the trained additive form"
 run.expect(claim, error["mean"] < beside["additive"]["heard_type_mean_error"])
-given = ["types, densities"] + ["states, densities"] * len(forms)
+given = ["types, densities"] + ["states, densities"] * len(FORMS)
 pd.DataFrame(beside).T.round(3).assign(given=given)
 
 # %% [markdown]
-# And on the cells of the table above (in `paper`, a few of its data sets).
-
-# %%
-rows = []
-for k in range(n_trained):
-    adata = closed_form.simulated(seed=seed + k, **sampled)
-    split = scimf.hold_out(adata)
-    space = scimf.fit_space(adata, split)
-    fits = fit_many(adata, split, space, configs={"additive": aided} | slow, seeds=[0], **options)
-    for (form, _), model in fits.items():
-        rows.append({"form": form, "matrix": k} | closed_form.score_of_fit(model, adata))
-trained = pd.DataFrame(rows, columns=["form", "matrix", *compared])
-for form, table in trained.groupby("form"):
-    for key in compared:
-        run.record({f"hearing.beside.{form}.{key}": interval(table[key])})
-trained.groupby("form")[compared].mean().round(3)
-
-# %%
-few = range(seed, seed + min(n_closed, 5))
-asked = []
-for n in sizes[0]:
-    asked += closed_form.requests(few, **(sampled | {"n_populations": n}))
-for n in sizes[1]:
-    asked += closed_form.requests(few, **(sampled | {"n_cells": n}))
-by_size = kept(closed_form.recovery_of, asked, cache=run.fits, label="sizes")
-by_size = by_size.drop_duplicates(["n_populations", "n_cells", "seed"])
-for (n, m), table in by_size.groupby(["n_populations", "n_cells"]):
-    error = interval(table["heard_type_mean_error"])
-    run.record({f"hearing.error.populations_{n}.cells_{m}": error})
-
-# %%
-fig, (left, right) = plt.subplots(1, 2, figsize=(7, 2.6), sharey=True)
-for ax, along, fixed, value in (
-    (left, "n_populations", "n_cells", n_cells),
-    (right, "n_cells", "n_populations", n_populations),
-):
-    table = by_size[by_size[fixed] == value]
-    ax.plot(table[along], table["heard_type_mean_error"], "o", ms=3, alpha=0.4, color="C0")
-    mean = table.groupby(along)["heard_type_mean_error"].mean()
-    ax.plot(mean, "-", color="C0", label="closed form")
-    ax.set(xscale="log", yscale="log", xlabel=along.removeprefix("n_"))
-left.set_ylabel("error of what types receive")
-
-# %%
-for k, form in enumerate(forms, start=1):
-    style = {"marker": "s", "s": 14, "alpha": 0.6, "color": f"C{k}"}
-    values = means.loc[form]["error.heard_type_mean"]
-    right.scatter([matrices[1]] * len(values), values, label=f"trained, {form}", **style)
-    values = trained.loc[trained["form"] == form, "heard_type_mean_error"]
-    left.scatter([n_populations] * len(values), values, **style)
-    right.scatter([n_cells] * len(values), values, **style)
-right.legend(fontsize=6)
-tables = {"closed": by_size, "trained": trained}
-run.save_figure(fig, "fig_ground_truth_d_error_by_populations_and_cells", data=tables)
-
-# %% [markdown]
-# **Figure d.** Relative error of what types receive, one dot per type matrix. Line, closed form;
-# left by populations, right by cells of a population at one time. Squares, networks, which are not
-# given the types.
-#
-# ## What a design promises, before any fit
-#
-# `scimf.plan_experiment` predicts the standard error of every strength, and the power of the test,
-# from counts, densities and times alone. Designs are drawn at random (8 to 40 populations, 40 to
-# 150 cells, 3 to 6 types, five courses of times, densities alike to nine-fold), and promises are
-# kept or not. No constant of the errors was fitted; one of the power of a pair's test was, on other
-# designs. What a formula must know: a mean that relaxes *forgets* what moved it (without that,
-# `remembering`, the predicted errors are too small), and few populations leave little of one sender
-# once all others are given.
-
-# %%
-n_drawn, n_again, n_in_bin, n_advised, n_draws = designs
-first = seed + 20_000  # no seed on which the formula was looked at
-requests = [{"seed": first + k, "replicates": n_again} for k in range(n_drawn)]
-precision = kept(precision_of, requests, cache=run.fits, label="precision")
-precision = precision[precision["told"] > 0].astype({"seen": float})
-rank = float(precision[["predicted", "seen"]].corr(method="spearman").iloc[0, 1])
-run.record({"hearing.design.rank_correlation": rank, "hearing.design.n_designs": len(precision)})
-shown = {}
-for name in ("predicted", "remembering"):
-    ratio = precision["seen"] / precision[name]
-    shown[name] = ratio.quantile([0.1, 0.5, 0.9])
-    for q, value in shown[name].items():
-        run.record({f"hearing.design.seen_over_{name}.quantile_{q}": float(value)})
-print(f"rank correlation of predicted and seen: {rank:.2f}")
-pd.DataFrame(shown).rename_axis("seen over predicted, quantile").round(2)
-
-# %%
-bins = ((0.0, 0.4), (0.4, 0.7), (0.7, 0.9), (0.9, 1.0))
-requests = []
-for b, bounds in enumerate(bins):
-    for k in range(n_in_bin):
-        requests.append({"seed": first + 1000 * (b + 1) + k, "bounds": bounds})
-powers = kept(power_of, requests, cache=run.fits, label="power")
-rows = []
-for bounds, table in powers.groupby("bounds"):
-    seen = proportion(int(table["found"].sum()), len(table))
-    key = f"hearing.design.power.from_{bounds[0]}"
-    recorded = {name: seen[name] for name in ("mean", "lo", "hi")} | {"n_seeds": len(table)}
-    run.record({f"{key}.seen": recorded, f"{key}.predicted": float(table["predicted"].mean())})
-    rows.append({"predicted": table["predicted"].mean()} | seen)
-powers_by_bin = pd.DataFrame(rows)
-powers_by_bin.round(2)
-
-# %%
-requests = [{"seed": first + 6000 + k, "draws": n_draws} for k in range(n_advised)]
-advice = kept(advice_followed, requests, cache=run.fits, label="advice")
-run.record(
-    {
-        "hearing.design.advice.promised": interval(advice["promised"]),
-        "hearing.design.advice.seen": interval(advice["seen"]),
-        "hearing.design.advice.lowest": float(advice["seen"].min()),
-    }
-)
-advice[["populations", "cells", "promised", "seen"]].round(2)
-
-# %%
-fig, (left, middle, right) = plt.subplots(1, 3, figsize=(7, 2.5))
-pair = (precision["predicted"].to_numpy(), precision["seen"].to_numpy())
-plots.agreement(left, *pair, xlabel="predicted standard error", ylabel="seen", size=6)
-left.set(xscale="log", yscale="log")
-off = (powers_by_bin["mean"] - powers_by_bin["lo"], powers_by_bin["hi"] - powers_by_bin["mean"])
-middle.errorbar(powers_by_bin["predicted"], powers_by_bin["mean"], yerr=off, fmt="o", ms=4)
-middle.plot([0, 1], [0, 1], color="0.6", lw=0.8, zorder=0)
-middle.set(xlabel="predicted power of the test", ylabel="seen")
-right.plot(advice["promised"], advice["seen"], "o", ms=4, alpha=0.6)
-right.plot([0, 1], [0, 1], color="0.6", lw=0.8, zorder=0)
-right.set(xlabel="power promised by the advice", ylabel="seen", xlim=(0.6, 1.02), ylim=(0, 1.05))
-drawn_values = {"precision": precision, "power": powers_by_bin, "advice": advice}
-run.save_figure(fig, "fig_ground_truth_e_what_designs_promise", data=drawn_values)
-
-# %% [markdown]
-# **Figure e.** On the diagonal promises are kept. Left, standard error of the strengths, one dot
-# per drawn design: predicted from counts, densities and times, and seen (root mean square error
-# over pairs and replicates). Middle, power of the test in bins of what was predicted, 95 %
-# intervals (Clopper and Pearson). Right, one pair that is found with probability 0.3: cells or
-# cultures are added as advised, and how often it is found then.
-#
 # ## What may be believed
 #
 # - A map's edges, where many compositions were seen; strengths where the closed form gives them an
