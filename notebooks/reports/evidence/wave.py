@@ -7,6 +7,7 @@ who makes the signal, when the answer comes, and whether those who do not make i
 
 from itertools import permutations
 
+import anndata as ad
 import numpy as np
 import pandas as pd
 from scimf.data import registry
@@ -21,24 +22,37 @@ START = "Unstimulated Rep"  #: the other unstimulated cells run the late antivir
 STIMULI = ("LPS", "PIC", "PAM")
 
 
-def read_wave(name: str = "shalek_dc") -> pd.DataFrame:
-    """Read, by cell: ``stimulus, time`` (hours), ``makes`` (the signal), ``answer`` (log1p reads).
+def read_dishes(name: str = "shalek_dc") -> ad.AnnData:
+    """Read all genes: reads in ``layers["reads"]``, log1p of 10,000 reads a cell in ``X``.
 
-    Replicate batches are left out. See also :func:`scimf.data.registry.fetch`.
+    ``obs``: ``stimulus, time`` (hours), and as there is one dish a stimulus, ``population``;
+    ``cell_type``. Replicate batches are left out. See also :func:`scimf.data.registry.fetch`.
     """
     expression, kinds = (read_rda(file) for file in registry.fetch(name))
     counts = expression["exprdata"]
     genes, cells = (part["values"] for part in counts["dimnames"]["values"])
-    matrix = counts["values"].reshape(len(cells), len(genes))  # R: one cell after the other
-    table = pd.DataFrame(matrix, index=cells, columns=genes)
+    reads = counts["values"].reshape(len(cells), len(genes))  # R: one cell after the other
     label = pd.Series(_texts(kinds["celltype"]), index=cells).str.strip()
-    scaled = PER_CELL * table[ANSWER] / table.sum(axis=1)
-    found = pd.DataFrame({"makes": table[SIGNAL] >= LEAST_READS, "answer": np.log1p(scaled)})
-    parts = label.str.extract(r"^(?P<time>\d)h (?P<stimulus>\w+)$")
-    found["stimulus"] = parts["stimulus"]
-    found["time"] = parts["time"].astype(float)
-    found.loc[label == START, ["stimulus", "time"]] = ["none", 0.0]
-    return found.dropna(subset=["stimulus"])
+    obs = label.str.extract(r"^(?P<time>\d)h (?P<stimulus>\w+)$").astype({"time": float})
+    obs.loc[label == START, ["stimulus", "time"]] = ["none", 0.0]
+    obs["population"] = obs["stimulus"]
+    obs["cell_type"] = "dendritic cell"
+    scaled = np.log1p(PER_CELL * reads / reads.sum(axis=1, keepdims=True))
+    var = pd.DataFrame(index=genes)
+    found = ad.AnnData(scaled, obs=obs, var=var, layers={"reads": reads})
+    return found[obs["stimulus"].notna().to_numpy()].copy()
+
+
+def read_wave(name: str = "shalek_dc") -> pd.DataFrame:
+    """Read, by cell: ``stimulus, time`` (hours), ``makes`` (the signal), ``answer`` (log1p reads).
+
+    Cells are those of :func:`read_dishes`.
+    """
+    dishes = read_dishes(name)
+    found = dishes.obs[["stimulus", "time"]].copy()
+    found["makes"] = dishes.to_df("reads")[SIGNAL] >= LEAST_READS
+    found["answer"] = dishes.to_df()[ANSWER]
+    return found
 
 
 def _texts(found: dict) -> list[str]:
