@@ -190,7 +190,9 @@ def test_pairs_are_kept_if_all_subunits_are_there(table):
 
 def test_a_resource_of_liana_is_a_table_where_it_is_installed(monkeypatch):
     monkeypatch.setitem(sys.modules, "liana", None)
-    with pytest.raises(ValueError, match=r"LIANA\+ is not installed: pip install liana"):
+    with pytest.raises(
+        registry.DataUnavailable, match=r"LIANA\+ is not installed: pip install liana"
+    ):
         load_pairs("liana:consensus", ["LGALS9"])
     resource = ModuleType("liana.resource")
     rows = {"consensus": [("LGALS9", "PTPRC"), ("TGFB1", "TGFBR1_TGFBR2")]}

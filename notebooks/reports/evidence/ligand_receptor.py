@@ -55,9 +55,10 @@ def load_pairs(name: str = "cellphonedb", genes: Iterable[str] = ()) -> pd.DataF
 
     Raises
     ------
+    DataUnavailable
+        LIANA+ is not installed; see also :func:`scimf.data.registry.fetch`.
     ValueError
-        ``name`` is not a table of pairs, LIANA+ is not installed, or none of its symbols is among
-        ``genes``; see also :func:`scimf.data.registry.fetch`.
+        ``name`` is not a table of pairs, or none of its symbols is among ``genes``.
     """
     table = _table(name)
     genes = list(genes)
@@ -88,7 +89,8 @@ def _table(name: str) -> pd.DataFrame:
         try:
             resource = importlib.import_module("liana.resource")
         except ImportError:
-            raise ValueError(f"{name!r}: LIANA+ is not installed: pip install liana") from None
+            missing = f"{name}: LIANA+ is not installed: pip install liana"
+            raise registry.DataUnavailable(missing) from None
         return resource.select_resource(name.removeprefix(LIANA)).astype(str)
     tables = [key for key, entry in registry.entries().items() if entry["form"] == "pairs"]
     if name not in tables:
