@@ -270,13 +270,15 @@ if differ:
     for name, table in smallest:
         if name in differ:
             source = table.split(":")[0]
-            drawn[f"could be told among all pairs, {source}"] = smallest[name, table]["among all"]
-            drawn[f"could be told of one pair, {source}"] = smallest[name, table]["alone"]
-    drawn["dishes differ by, gene by gene"] = differ["shalek_dc"]
+            drawn[f"told among all pairs of {source}"] = smallest[name, table]["among all"]
+            drawn[f"told of one pair of {source}"] = smallest[name, table]["alone"]
+    drawn["how much dishes differ, by gene"] = differ["shalek_dc"]
     drawn = dict(list(drawn.items())[::-1])
     style = {"orientation": "horizontal", "whis": (5, 95), "showfliers": False, "widths": 0.5}
     ax.boxplot(list(drawn.values()), tick_labels=list(drawn), **style)
-    ax.set(xlabel="s.d. between cells", xscale="log")
+    ax.set(xlabel="s.d. between cells", xscale="log", xticks=(0.5, 1, 2, 5))
+    ax.set_xticklabels(("0.5", "1", "2", "5"))
+    ax.minorticks_off()
     drawn = pd.concat(drawn, names=["what", "pair or gene"]).rename("sd")
     run.save_figure(fig, "fig_fates_and_ligands_b_smallest_effects", data=drawn)
 
