@@ -153,9 +153,10 @@ def count_by_plate(adata: ad.AnnData) -> pd.DataFrame:
         but one condition or state.
     """
     obs = adata.obs
-    for column in ("condition", "population", "cell_type"):
+    needed = {"condition": "CONDITION_KEY=", "population": "POPULATION_KEY="}
+    for column, option in (needed | {"cell_type": "TYPE_KEY="}).items():
         if column not in obs:
-            raise ValueError(f"obs[{column!r}] is missing; there are {[*obs.columns]}")
+            raise ValueError(f"obs[{column!r}] is missing; if it is called otherwise, say {option}")
     state = obs["cell_type"].astype(object)
     cells = pd.DataFrame({"state": state, "plate": obs["population"].astype(str)})
     cells["condition"] = obs["condition"].astype(str)
@@ -322,6 +323,8 @@ def pair_force(pictures: Pictures, *, seed: int = 0) -> PairForce:
         raise ValueError(f'obs["population"] names one well: {needed}')
     nearest = [cKDTree(cells).query(cells, k=2)[0][:, 1] for cells in pictures.values()]
     unit = float(np.median(np.concatenate(nearest)))
+    if not 0 < unit < np.inf:
+        raise ValueError('obsm["spatial"]: most cells stand on each other, or alone in a picture')
     wells: dict[str, Equations] = {}
     moved: dict[str, Equations] = {}
     for k, ((well, time), cells) in enumerate(pictures.items()):
