@@ -38,22 +38,26 @@ help: ## this list
 	@echo 'Your own file: make figures DATA=my.h5ad TIME_KEY=day TYPE_KEY=cell_type HELD_OUT=3'
 	@echo '  (also POPULATION_KEY=, BATCH_KEY=, CELLS=, LAYER=, GENES=, LABELS=, SEP=, BINS=, DROP=,'
 	@echo '  FORM=: notebooks/10_your_data.py says what they are); a report to send is in build/yours'
+	@echo 'Conditions by plate, or positions: make figures DATA=my.h5ad NOTEBOOKS=real_interactions'
 
 # Everyday -----------------------------------------------------------------------------------------
 
 ifdef DATA
-# Your own file goes through notebook 10 alone, into a folder of its own: nothing of it can be
-# published. Names of files and columns may hold spaces. A mistyped option would be ignored by make,
-# and the run be another than was asked for.
-YOURS := CELLS TIME_KEY TYPE_KEY POPULATION_KEY BATCH_KEY FORM HELD_OUT LAYER GENES LABELS SEP BINS DROP
+# Your own file goes through notebook 10 alone (or NOTEBOOKS=real_interactions), into a folder of its
+# own: nothing of it can be published. Names of files and columns may hold spaces. A mistyped option
+# would be ignored by make, and the run be another than was asked for.
+YOURS := CELLS TIME_KEY TYPE_KEY POPULATION_KEY BATCH_KEY FORM HELD_OUT LAYER GENES LABELS SEP BINS DROP \
+	CONDITION_KEY
 TYPED := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
-UNKNOWN := $(filter-out DATA PROFILE PYTHON SCIMF_% OMP_% CUDA_% $(YOURS),$(TYPED))
+UNKNOWN := $(filter-out DATA PROFILE NOTEBOOKS PYTHON SCIMF_% OMP_% CUDA_% $(YOURS),$(TYPED))
 ifneq ($(UNKNOWN),)
-$(error no such option: $(UNKNOWN); beside DATA there are: PROFILE $(YOURS))
+$(error no such option: $(UNKNOWN); beside DATA there are: PROFILE $(YOURS) NOTEBOOKS)
 endif
 quoted = '$(subst ','\'',$(1))'
 figures: $(ENV) ## the same with DATA=my.h5ad: notebook 10 on your file
-	@$(EXECUTE) yours --profile $(PROFILE) $(call quoted,$(value DATA)) \
+	@$(EXECUTE) yours --profile $(PROFILE) \
+		$(if $(filter command,$(origin NOTEBOOKS)),--notebook $(call quoted,$(NOTEBOOKS))) \
+		$(call quoted,$(value DATA)) \
 		$(foreach key,$(YOURS),$(if $(value $(key)),$(call quoted,$(key)=$(value $(key)))))
 else
 figures: $(NOTEBOOKS:%=$(STAMPS)/%) ## run the notebooks that are not up to date, under PROFILE

@@ -79,7 +79,7 @@ def run(
         say(f"report: {short(paths.BUILD / profile / name / 'report.html')}")
 
 
-def yours(file: str, profile: str, given: Sequence[str] = ()) -> None:
+def yours(file: str, profile: str, given: Sequence[str] = (), notebook: str = NOTEBOOK) -> None:
     """Run notebook 10 on a file of your own, in a folder of its own, and write a report.
 
     Parameters
@@ -90,6 +90,8 @@ def yours(file: str, profile: str, given: Sequence[str] = ()) -> None:
         The table of values for the notebook's other parameters.
     given
         ``KEY=value`` as ``make`` takes them: see :func:`workflow.yours.values_of`.
+    notebook
+        Another one that has a parameter ``data``.
 
     Raises
     ------
@@ -99,7 +101,7 @@ def yours(file: str, profile: str, given: Sequence[str] = ()) -> None:
     path = existing(file)
     values, files = values_of(given)
     with results_in(folder_of(path)):
-        run(NOTEBOOK, profile, values, [f"data={path}", *files], own=True)
+        run(notebook, profile, values, [f"data={path}", *files], own=True)
 
 
 def _execute(unfinished: Unfinished, values: dict, wall_seconds: int, own: bool):
@@ -235,6 +237,7 @@ def _parser() -> argparse.ArgumentParser:
             options.add_argument("--file", dest="files", metavar="KEY=PATH", **several)
             options.add_argument("--own", action="store_true", help="somebody's own file")
         if command == "yours":
+            options.add_argument("--notebook", default=NOTEBOOK, help="one with a parameter data")
             options.add_argument("file", help="your file of cells, or folder")
             options.add_argument("given", nargs="*", metavar="KEY=VALUE", help="e.g. TIME_KEY=day")
     return parser

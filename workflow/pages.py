@@ -32,7 +32,8 @@ def _to_show(name: str, profile: str) -> Path:
 def write_page(executed: NotebookNode, path: Path, title: str) -> None:
     """Write text and outputs of an executed notebook, without code, as one file.
 
-    Exercises and cells tagged ``example`` are left out.
+    Exercises and cells tagged ``example`` are left out; where cells are tagged ``yours``, all
+    others.
 
     Pictures are inside; formulas need a network to be shown as such.
     """
@@ -49,6 +50,8 @@ def write_page(executed: NotebookNode, path: Path, title: str) -> None:
 
 
 def _to_send(cells: list[NotebookNode]) -> list[NotebookNode]:
+    if yours := [cell for cell in cells if "yours" in tags(cell)]:
+        return yours
     kept = []
     in_exercise = False
     for cell in cells:

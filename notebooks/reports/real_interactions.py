@@ -30,6 +30,8 @@
 #
 # **Read the thresholds as what they are.** They were set after one look at these data. They are
 # regression tests: they tell if the code changes its answer, and are no predictions.
+#
+# **Yours.** The first two questions can be asked of a file of your own; the last section says how.
 
 # %% tags=["parameters"]
 profile: str = "teach"  # row of notebooks/profiles.toml; make sets it
@@ -38,13 +40,20 @@ device: str = "auto"  # nothing here needs a GPU
 n_jittered: int = 5  # times that every cell is moved at random
 jitter: float = 60.0  # micrometres
 most_through_membrane: float = 0.1  # of the co-culture's effect: what counts as little
+data: str = ""  # a file of your own (.h5ad): then the last section is run on it, and no other
+condition_key: str = ""  # its columns; empty: "condition", "population", "cell_type", "batch" and
+population_key: str = ""  # "time", if they are there
+type_key: str = ""
+batch_key: str = ""
+time_key: str = ""
 
 # %%
+import anndata as ad
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from evidence import contrasts, positions, wave
+from evidence import contrasts, own_design, positions, wave
 from evidence.contrasts import ALONE, MEMBRANE, TOGETHER
 from scimf import plots, start_notebook
 from scimf.data import registry
@@ -58,11 +67,11 @@ read = {
     "pc3_positions": positions.read_positions,
     "shalek_dc": wave.read_wave,
 }
-data = {}
+real = {}
 for name, reader in read.items():
-    found = run.attempt(name, reader)
+    found = run.attempt(name, own_design.not_asked if data else reader)
     if found is not None:
-        data[name] = found
+        real[name] = found
         entry = registry.entries()[name]
         rows = entry["files"]
         run.reads([row["file"] for row in rows], [row["sha256"] for row in rows])
@@ -84,8 +93,8 @@ for name, reader in read.items():
 
 # %%
 by_receiver = {}
-if "picseq_coculture" in data:
-    cells = data["picseq_coculture"]
+if "picseq_coculture" in real:
+    cells = real["picseq_coculture"]
     counts = contrasts.count_states(cells)
     states = contrasts.plate_states(counts)
     for receiver in contrasts.RECEIVERS.values():
@@ -226,7 +235,7 @@ run.expect(
 # of one date at least as below, and from separate cultures:
 
 # %%
-if "picseq_coculture" in data:
+if "picseq_coculture" in real:
     at_20_hours = states.xs(20, level="time")
     only = contrasts.on_some_dates_only(at_20_hours)
     print("Not done on every date, so confounded with the date:", only)
@@ -261,8 +270,8 @@ pd.Series(needed, name="smallest p on one date, one kind of cell")
 # %%
 distances = (6, 8, 10, 12, 14, 16, 20, 25, 30, 40, 60)
 edges = (0, 6, 12, 18, 25, 35, 50)
-if "pc3_positions" in data:
-    pictures = data["pc3_positions"]
+if "pc3_positions" in real:
+    pictures = real["pc3_positions"]
     moved = []
     for k in range(n_jittered):
         moved.append(positions.jittered(pictures, by=jitter, seed=seed + k))
@@ -279,7 +288,7 @@ if "pc3_positions" in data:
 # assumption, the force must not depend on the hour.
 
 # %%
-if "pc3_positions" in data:
+if "pc3_positions" in real:
     wells = positions.by_well(pictures)
     jittered_wells = {}
     each = [positions.by_well(one) for one in moved]
@@ -288,7 +297,7 @@ if "pc3_positions" in data:
         jittered_wells[well] = positions.together(copies)
 
 # %%
-if "pc3_positions" in data:
+if "pc3_positions" in real:
     found = positions.force_table(wells, distances)
     control = positions.force_table(jittered_wells, distances)
     gains = pd.DataFrame(
@@ -303,7 +312,7 @@ if "pc3_positions" in data:
     print(gains.to_string(float_format="%.6f"))
 
 # %%
-if "pc3_positions" in data:
+if "pc3_positions" in real:
     for distance in (8, 12, 16, 20, 30):
         key = f"hearing.pc3.force.um_{distance}"
         run.record({key: found.loc[distance, "force"], f"{key}.se": found.loc[distance, "se"]})
@@ -316,7 +325,7 @@ if "pc3_positions" in data:
     run.record({"hearing.pc3.wells_better": int((gains["gain"] > 0).sum())})
 
 # %%
-if "pc3_positions" in data:
+if "pc3_positions" in real:
     fine = np.linspace(6, 60, 109)
     line = positions.force_table(wells, fine)
     no_force = positions.force_table(jittered_wells, fine)
@@ -326,7 +335,7 @@ if "pc3_positions" in data:
     of_wells = pd.DataFrame(of_wells, index=line.index)
 
 # %%
-if "pc3_positions" in data:
+if "pc3_positions" in real:
     fig, ax = plt.subplots(figsize=(4.6, 2.6))
     ax.plot(fine, of_wells, color="0.7", lw=0.7)
     ax.plot([], [], color="0.7", lw=0.7, label="each of nine wells")
@@ -339,7 +348,7 @@ if "pc3_positions" in data:
     ax.legend()
 
 # %%
-if "pc3_positions" in data:
+if "pc3_positions" in real:
     drawn = of_wells.join(line[["force", "se"]]).assign(jittered=no_force["force"])
     run.save_figure(fig, "fig_real_interactions_b_pair_force", data=drawn)
 
@@ -379,7 +388,7 @@ run.expect(
 # `own_gain` is the most that any force of this form can reach there.
 
 # %%
-if "pc3_positions" in data:
+if "pc3_positions" in real:
     low = [well for well in wells if well.startswith("8000")]
     high = [well for well in wells if well.startswith("12000")]
     upwards = positions.transfer_gains(wells, low, high)
@@ -406,7 +415,7 @@ run.expect(
 # it.
 
 # %%
-if "pc3_positions" in data:
+if "pc3_positions" in real:
     grown = positions.growth(pictures, area=1e6)
     slope = positions.density_limits_growth(grown)
     print("density in cells per mm², rate per hour", grown.round(4).to_string(), sep="\n")
@@ -417,7 +426,7 @@ if "pc3_positions" in data:
     print(f"does density limit growth: {slope.verdict}")
 
 # %%
-if "pc3_positions" in data:
+if "pc3_positions" in real:
     run.record({"hearing.pc3.growth.slope_per_100": 100 * slope.slope})
     run.record({"hearing.pc3.growth.lo": 100 * slope.lo, "hearing.pc3.growth.hi": 100 * slope.hi})
     run.record({"hearing.pc3.growth.smallest": 100 * slope.smallest})
@@ -447,12 +456,12 @@ run.expect(
 # stimulus and their own programme all change with the same clock.
 
 # %%
-if "shalek_dc" in data:
-    dishes = wave.wave_table(data["shalek_dc"])
+if "shalek_dc" in real:
+    dishes = wave.wave_table(real["shalek_dc"])
     by_stimulus = wave.p_of_stimuli(dishes)
     parts = {}
     for time in (2.0, 4.0):
-        parts[time] = wave.makers_against_silent(data["shalek_dc"], stimulus="LPS", time=time)
+        parts[time] = wave.makers_against_silent(real["shalek_dc"], stimulus="LPS", time=time)
         for key, value in parts[time].items():
             run.record({f"hearing.shalek.lps_{time:g}h.makers_minus_silent.{key}": value})
     print(dishes.round(2).to_string())
@@ -460,7 +469,7 @@ if "shalek_dc" in data:
     print({key: round(value, 2) for key, value in by_stimulus.items()})
 
 # %%
-if "shalek_dc" in data:
+if "shalek_dc" in real:
     for key, value in by_stimulus.items():
         run.record({f"hearing.shalek.stimuli.{key}": value})
     for key in ("makers", "answer", "silent"):
@@ -468,7 +477,7 @@ if "shalek_dc" in data:
             run.record({f"hearing.shalek.lps_{time:g}h.{key}": dishes.loc[("LPS", time), key]})
 
 # %%
-if "shalek_dc" in data:
+if "shalek_dc" in real:
     fig, (left, right) = plt.subplots(1, 2, figsize=(7, 2.2), sharex=True)
     for k, stimulus in enumerate(wave.STIMULI):
         course = dishes.loc[stimulus]
@@ -499,5 +508,122 @@ run.expect(
     "three stimuli cannot tell at 0.05, whatever the data",
     lambda: by_stimulus["floor"] > 0.05,
     needs="shalek_dc",
+)
+
+# %% [markdown] tags=["yours"]
+# ## Yours
+#
+# ```
+# make figures NOTEBOOKS=real_interactions DATA=my.h5ad CONDITION_KEY=treatment POPULATION_KEY=plate
+# ```
+#
+# asks a file of your own (`.h5ad`; columns are named by `CONDITION_KEY`, `POPULATION_KEY`,
+# `TYPE_KEY`, `BATCH_KEY` and `TIME_KEY` unless they are called `condition`, `population`,
+# `cell_type`, `batch` and `time`) and writes a page with this section alone.
+#
+# - **Conditions**, if there is a column `condition`: do the shares of cell types differ, with the
+#   *population* (plate, dish, mouse: what was treated by itself) as the unit? Populations are
+#   exchanged within batch and time only.
+# - **Positions**, if there is `obsm["spatial"]` and one type of cells: do near cells push or pull
+#   each other? Populations are the wells, in any unit of length.
+#
+# Without a file it is asked of the T cells and the cancer cells from above.
+
+# %% tags=["yours"]
+own = {}
+if data:
+    columns = {"condition": condition_key, "population": population_key, "cell_type": type_key}
+    columns |= {"batch": batch_key, "time": time_key}
+    found = own_design.read_own(data, columns)
+    own = dict.fromkeys(own_design.modes_of(found, data), found)
+if "picseq_coculture" in real:
+    t_cells = cells[cells["receiver"] == "T cells"]
+    names = {"plate": "population", "state": "cell_type", "date": "batch"}
+    own["conditions"] = ad.AnnData(obs=t_cells.rename(columns=names).drop(columns="receiver"))
+if "pc3_positions" in real:
+    where = [(well, hour) for (well, hour), there in pictures.items() for _ in there]
+    obs = pd.DataFrame(where, columns=["population", "time"]).rename(index=str)
+    spatial = np.concatenate(list(pictures.values()))
+    own["positions"] = ad.AnnData(obs=obs, obsm={"spatial": spatial})
+
+# %% tags=["yours"]
+answers = own_design.answers_of(own, seed=seed)
+for name, answer in answers.items():
+    print(f"{name}: {answer}" if isinstance(answer, str) else f"{name}: see below")
+if data and all(isinstance(answer, str) for answer in answers.values()):
+    raise ValueError(f"{data}: {next(iter(answers.values()))}")
+
+# %% tags=["yours"]
+by_conditions = answers.get("conditions", "")
+if not isinstance(by_conditions, str):
+    table = by_conditions.table
+    with pd.option_context("display.max_colwidth", None):
+        print(table.round(4).to_string(index=False))
+    for (first, second), part in by_conditions.differences.items():
+        print(f"\nshares, {second} minus {first}:\n{part.round(3).to_string()}")
+    told = table["verdict"].str.split(":").str[0].value_counts()
+    for verdict, n in told.items():
+        run.record({f"hearing.yours.conditions.{verdict.replace(' ', '_')}": n})
+
+# %% [markdown] tags=["yours"]
+# Each row compares two conditions. `p`: share of exchanges of populations that separate them at
+# least as well; `q`: corrected for the number of rows; `smallest_p`: what the design can reach at
+# best, **whatever the cells do**. Below, the shares: `lo` and `hi` are 95 % limits with populations
+# as units, `smallest` is the difference that four of five such experiments would have told. Where
+# all else is "no", these say how large a difference may still be.
+
+# %% tags=["yours"]
+if not isinstance(by_conditions, str) and by_conditions.differences:
+    (first, second), part = next(iter(by_conditions.differences.items()))
+    fig, ax = plt.subplots(figsize=(4.6, 0.8 + 0.25 * len(part)))
+    rank = np.arange(len(part))[::-1]
+    ax.hlines(rank, part["lo"], part["hi"], color="C0")
+    ax.plot(part["difference"], rank, "o", color="C0", ms=4)
+    ax.axvline(0, color="0.5", lw=0.8)
+    ax.set(yticks=rank, yticklabels=part.index, xlabel=f"share, {second} minus {first}")
+    run.save_figure(fig, "fig_real_interactions_d_your_conditions", data=part)
+
+# %% [markdown] tags=["yours"]
+# **Figure d** (conditions). The two conditions that are told best: differences of shares, 95 %.
+
+# %% tags=["yours"]
+by_positions = answers.get("positions", "")
+if not isinstance(by_positions, str):
+    print(f"{by_positions.verdict}")
+    print(f"wells: {len(by_positions.gains)}, p = {by_positions.p:.2g}, no p can be below", end=" ")
+    print(f"{by_positions.smallest_p:.2g}; distances in units of {by_positions.unit:.3g}")
+    print(by_positions.table.round(3).to_string())
+    run.record({"hearing.yours.positions.p": by_positions.p})
+    run.record({"hearing.yours.positions.smallest_p": by_positions.smallest_p})
+
+# %% tags=["yours"]
+if not isinstance(by_positions, str):
+    part = by_positions.table
+    fig, ax = plt.subplots(figsize=(4.6, 2.4))
+    ax.fill_between(part.index, part["lo"], part["hi"], color="C0", alpha=0.3, lw=0)
+    ax.plot(part.index, part["force"], "o-", color="C0", ms=4, label="all wells, 95 %")
+    ax.plot(part.index, part["jittered"], color="C1", ls="--", label="cells moved at random")
+    ax.axhline(0, color="0.5", lw=0.8)
+    ax.set(xlabel="distance / median distance to the nearest cell", ylabel="force / motility")
+    ax.legend()
+    run.save_figure(fig, "fig_real_interactions_e_your_positions", data=part)
+
+# %% [markdown] tags=["yours"]
+# **Figure e** (positions). Force between two cells over their motility, in units of the median
+# distance to the nearest cell; above zero cells push apart. `gain`: wells that were left out are
+# described better than by no force and than with cells moved at random; `p` counts such wells. That
+# cells have a size, that two touching cells are found as one, and that cells push each other look
+# the same in positions.
+
+# %%
+run.expect(
+    "asked as a file of your own, T cells get the p of the first section",
+    lambda: by_conditions.table.loc[0, "p"] == tests["T cells", TOGETHER].p,
+    needs="picseq_coculture",
+)
+run.expect(
+    "asked as a file of your own, cancer cells push each other apart" + regression,
+    lambda: by_positions.verdict.endswith("push each other apart"),
+    needs="pc3_positions",
 )
 run.finish()

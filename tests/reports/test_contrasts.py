@@ -109,8 +109,17 @@ def test_relabellings_of_strata_multiply_and_one_sided_strata_say_nothing():
     assert both.floor == test.floor**2
     with pytest.raises(ValueError, match="has both 'alone' and 'membrane'"):
         contrast(states(rng), ALONE, MEMBRANE)
-    with pytest.raises(ValueError, match="relabellings"):
-        contrast(states(rng, design={(20, "one"): (15, 15)}))
+
+
+def test_of_too_many_relabellings_some_are_drawn(monkeypatch):
+    found = states(np.random.default_rng(3), effect=0.15)
+    exact = contrast(found)
+    monkeypatch.setattr(contrasts, "MOST_ORDERS", 100)
+    drawn = contrast(found)
+    assert len(drawn.statistics) == contrasts.DRAWN + 1
+    assert drawn.statistics[0] == pytest.approx(exact.statistics[0])
+    assert drawn.p == pytest.approx(exact.p, abs=0.02)
+    assert drawn.floor == exact.floor == 1 / 270  # that of the plates, not of the draws
 
 
 def test_a_date_is_not_taken_for_an_effect():

@@ -30,19 +30,16 @@ COLUMNS = ["ligand", "receptor"]
 
 
 class Picked(nn.Module):
-    """Answer ``column`` (times ``factor``, if given) in place ``where`` of ``width``."""
+    """Answer ``column`` in place ``where`` of ``width``."""
 
-    def __init__(self, column, width, where=0, factor=None):
+    def __init__(self, column, width, where=0):
         super().__init__()
         self.column = column
         self.width = width
         self.where = where
-        self.factor = factor
 
     def forward(self, x):
         value = x[..., self.column]
-        if self.factor is not None:
-            value = value * x[..., self.factor]
         return nn.functional.one_hot(torch.tensor(self.where), self.width).to(x) * value[..., None]
 
 
@@ -193,7 +190,9 @@ def test_pairs_are_kept_if_all_subunits_are_there(table):
 
 def test_a_resource_of_liana_is_a_table_where_it_is_installed(monkeypatch):
     monkeypatch.setitem(sys.modules, "liana", None)
-    with pytest.raises(ValueError, match=r"LIANA\+ is not installed: pip install liana"):
+    with pytest.raises(
+        registry.DataUnavailable, match=r"LIANA\+ is not installed: pip install liana"
+    ):
         load_pairs("liana:consensus", ["LGALS9"])
     resource = ModuleType("liana.resource")
     rows = {"consensus": [("LGALS9", "PTPRC"), ("TGFB1", "TGFBR1_TGFBR2")]}
@@ -210,7 +209,7 @@ def test_pairs_are_expressed_in_some_type_and_complexes_as_a_whole():
     x[:3, 0] = x[20:23, 1] = 1  # of one type each, in 3 of 20 cells
     x[0, 2] = 1
     x[:3, 3] = x[20:23, 3] = 1
-    obs = pd.DataFrame({"cell_type": np.repeat(["a", "b"], 20)})
+    obs = pd.DataFrame({"cell_type": np.repeat(["a", "b"], 20)}, index=map(str, range(40)))
     adata = ad.AnnData(x, obs=obs, var=pd.DataFrame(index=list("LRST")))
     pairs = [("L", "R"), ("L", "S"), ("L", "T_R"), ("L_R", "T")]
     kept = expressed(adata, pd.DataFrame(pairs, columns=COLUMNS))

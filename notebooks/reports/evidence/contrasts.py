@@ -10,13 +10,14 @@ and within a stratum :math:`s` (time, date, sorting)
 with a free direction :math:`v` per sender and kind of receiver. The statistic is the share of the
 plates' variance within strata that :math:`v` explains. Without an effect it is all the same which
 plates of a stratum are called "present", so **every** such relabelling is tried: the p-value is
-exact, and no smaller than one over their number, its *floor*.
+exact, and no smaller than one over their number, its *floor*. (Of more than two million, 9,999
+drawn at random are.)
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from math import comb
+from math import comb, prod
 
 import numpy as np
 import pandas as pd
@@ -38,6 +39,7 @@ WELLS = 384  #: on a plate; plates follow each other in the order of their names
 STRATUM = ("receiver", "time", "date")
 LEVEL = 0.05
 MOST_ORDERS = 2_000_000  #: relabellings that are tried one by one
+DRAWN = 9_999  #: of more than that
 SAME = 1e-9  #: statistics that differ by less are equal
 
 
@@ -129,7 +131,9 @@ class Contrast:
         return "yes" if self.p <= LEVEL else "no evidence at this size"
 
 
-def contrast(states: pd.DataFrame, absent: str = ALONE, present: str = TOGETHER) -> Contrast:
+def contrast(
+    states: pd.DataFrame, absent: str = ALONE, present: str = TOGETHER, *, seed: int = 0
+) -> Contrast:
     """Test whether plates of two conditions differ; plates are relabelled within strata.
 
     Parameters
@@ -138,40 +142,55 @@ def contrast(states: pd.DataFrame, absent: str = ALONE, present: str = TOGETHER)
         (plates, states) of :func:`plate_states`, index levels of :data:`STRATUM` and ``condition``.
     absent, present
         The two conditions; strata with one of them only say nothing and are left out.
+    seed
+        Of the relabellings, where there are too many to try all.
 
     Raises
     ------
     ValueError
-        If no stratum has both, or there are too many relabellings to try all.
+        If no stratum has both.
     """
+    strata = strata_of_both(states, absent, present)
+    if not strata:
+        raise ValueError(f"no time, date and kind of receiver has both {absent!r} and {present!r}")
+    sizes = [(len(is_present), int(is_present.sum())) for _, is_present in strata]
+    n_orders = prod(comb(n, k) for n, k in sizes)
+    rng = np.random.default_rng(seed)
     totals = np.zeros((1, states.shape[1]))  # sum of y over "present" plates, by relabelling
     squares = weight = 0.0
-    n_plates = np.zeros(2, dtype=int)
-    mirrored = True
+    for part, is_present in strata:
+        n, k = len(part), int(is_present.sum())
+        y = part.to_numpy() - part.to_numpy().mean(axis=0)
+        chosen = tuple(np.flatnonzero(is_present))
+        if n_orders <= MOST_ORDERS:
+            sums = y[_choices(n, chosen)].sum(axis=1)  # (relabellings of this stratum, states)
+            totals = (totals[:, None] + sums).reshape(-1, states.shape[1])
+        else:
+            drawn = [rng.permutation(n)[:k] for _ in range(DRAWN)]
+            totals = totals + y[np.array([chosen, *drawn])].sum(axis=1)
+        squares += (y**2).sum()
+        weight += k * (n - k) / n
+    statistics = (totals**2).sum(axis=1) / (weight * max(squares, SAME))
+    direction = pd.Series(totals[0] / weight, index=states.columns)
+    # Where halves are exchanged, the same difference comes back with the other sign.
+    mirrored = all(2 * k == n for n, k in sizes)
+    floor = (2 if mirrored else 1) / min(n_orders, len(statistics))
+    n_plates = (sum(n - k for n, k in sizes), sum(k for _, k in sizes))
+    return Contrast(statistics, floor, n_plates, direction)
+
+
+def strata_of_both(
+    states: pd.DataFrame, absent: str, present: str
+) -> list[tuple[pd.DataFrame, np.ndarray]]:
+    """Plates of two conditions, by stratum that has both, and which of them are ``present``."""
+    found = []
     for _, part in states.groupby(list(STRATUM)):
         condition = part.index.get_level_values("condition")
         part = part[condition.isin([absent, present])]
         is_present = part.index.get_level_values("condition") == present
-        n, k = len(part), int(is_present.sum())
-        if k in (0, n):
-            continue
-        if len(totals) * comb(n, k) > MOST_ORDERS:
-            raise ValueError(f"more than {MOST_ORDERS:,} relabellings of plates: too many to try")
-        y = part.to_numpy() - part.to_numpy().mean(axis=0)
-        choices = _choices(n, tuple(np.flatnonzero(is_present)))
-        sums = y[choices].sum(axis=1)  # (relabellings of this stratum, states)
-        totals = (totals[:, None] + sums).reshape(-1, states.shape[1])
-        squares += (y**2).sum()
-        weight += k * (n - k) / n
-        n_plates += (n - k, k)
-        mirrored &= 2 * k == n
-    if not weight:
-        raise ValueError(f"no time, date and kind of receiver has both {absent!r} and {present!r}")
-    statistics = (totals**2).sum(axis=1) / (weight * max(squares, SAME))
-    direction = pd.Series(totals[0] / weight, index=states.columns)
-    # Where halves are exchanged, the same difference comes back with the other sign.
-    floor = (2 if mirrored else 1) / len(statistics)
-    return Contrast(statistics, floor, (int(n_plates[0]), int(n_plates[1])), direction)
+        if 0 < is_present.sum() < len(part):
+            found.append((part, is_present))
+    return found
 
 
 def _choices(n: int, chosen: tuple[int, ...]) -> np.ndarray:
