@@ -149,6 +149,18 @@ class PairForm:
         received = np.einsum("k,ikd->id", self.beta, self.tests.pulls(x, density))
         return self.coefficients[:dim] - x @ matrix.T + received
 
+    def strength(self, adata: "AnnData") -> float:
+        """Return how much of the plain pull arrives, as strengths of pairs of types."""
+        snapshots = TypeSnapshots.of(adata, types=np.full(adata.n_obs, "all"))
+        along, size = 0.0, 0.0
+        for k, first in enumerate(snapshots.start[:-1]):
+            x = snapshots.cells[first : snapshots.start[k + 1]]
+            pull = self.tests.pulls(x, snapshots.density[k % len(snapshots.density)])
+            received = np.einsum("k,ikd->id", self.beta, pull)
+            along += float((received * pull[:, 0]).sum())
+            size += float((pull[:, 0] ** 2).sum())
+        return along / size
+
     def force(self, distance: np.ndarray) -> np.ndarray:
         """Force between two cells at a distance; above 0 it pushes apart."""
         return -distance * (self.beta @ self.tests.kernels(distance**2))

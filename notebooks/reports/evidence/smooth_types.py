@@ -87,7 +87,7 @@ def moments(
 ) -> Moments:
     """Means of all tests and of what moves them; ``snapshots`` are of cells of one type."""
     n_times, n_populations, _ = snapshots.count.shape
-    sent = _sent(snapshots, soft, cells)
+    sent = sent_by(snapshots, soft, cells)
     values, columns, spread = [], [], []
     for k, (first, last) in enumerate(zip(snapshots.start[:-1], snapshots.start[1:], strict=True)):
         x = cells[first:last]
@@ -116,7 +116,7 @@ def pulls(
     return np.stack(found, axis=2) / total[:, None, None]
 
 
-def _sent(snapshots: TypeSnapshots, soft: SoftTypes, cells: np.ndarray) -> np.ndarray:
+def sent_by(snapshots: TypeSnapshots, soft: SoftTypes, cells: np.ndarray) -> np.ndarray:
     """Density times share of each type, (times, populations, types).
 
     The shares of a type are pooled over times, or a line in time, as those of hard types.
@@ -184,7 +184,7 @@ class SmoothForm:
 
     def _received(self) -> tuple[np.ndarray, np.ndarray]:
         """Return what cells receive, (cells, dim), and strengths (receiver, sender)."""
-        sent = _sent(self.snapshots, self.soft, self.snapshots.cells)
+        sent = sent_by(self.snapshots, self.soft, self.snapshots.cells)
         n_populations = len(self.snapshots.populations)
         start = self.snapshots.start
         found = []
