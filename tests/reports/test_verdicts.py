@@ -49,7 +49,8 @@ def test_donors_drift_with_their_composition_only_if_they_are_tied_to_it(spoil, 
     asked_of_many.SPOILED[spoil](adata, np.random.default_rng(0))
     moved = adata.obsm["X_scimf"][:, 0] / np.maximum(adata.obs["time"], 1)
     assert np.allclose(moved[adata.obs["time"] == 0], 0)
-    by_population = moved[adata.obs["time"] > 0].groupby(adata.obs["population"], observed=True).mean()
+    later = adata.obs["time"] > 0
+    by_population = moved[later].groupby(adata.obs["population"], observed=True).mean()
     shares = pd.crosstab(adata.obs["population"], adata.obs["cell_type"], normalize="index")
     design = np.c_[np.ones(len(shares)), shares.to_numpy()[:, :2]]
     _, left, _, _ = np.linalg.lstsq(design, by_population.to_numpy(), rcond=None)
