@@ -34,7 +34,7 @@ class LatentSpace:
     sd: np.ndarray  #: (tokens * latent,)
     components: np.ndarray  #: (dim, tokens * latent), orthonormal rows
     library: LibraryOverTime
-    split: "Split | None" = None  #: what was held out when it was fitted; another split is refused
+    split: "Split"  #: what was held out when it was fitted; another split is refused
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -66,7 +66,7 @@ class LatentSpace:
             "sd": self.sd,
             "components": self.components,
             "library": asdict(self.library),
-            "split": None if self.split is None else asdict(self.split),
+            "split": asdict(self.split),
         }
 
     @classmethod
@@ -80,7 +80,7 @@ class LatentSpace:
             np.asarray(values["sd"]),
             np.asarray(values["components"]),
             LibraryOverTime(**values["library"]),
-            None if values["split"] is None else Split(**values["split"]),
+            Split(**values["split"]),
         )
 
 
