@@ -38,7 +38,8 @@ import numpy as np
 import pandas as pd
 
 import scimf
-from evidence.verdicts import FALSE_DISCOVERIES, proportion, verdicts
+from evidence.kept import kept
+from evidence.verdicts import FALSE_DISCOVERIES, proportion, verdict_on
 from scimf import interval, plots, start_notebook
 from scimf.interaction.design_check import LEVEL
 
@@ -81,7 +82,7 @@ for kind, options in kinds.items():
     for k in range(n_data_sets[0] if kind == "null" else n_data_sets[1]):
         requests.append({"seed": first + k} | size | options)
         kind_of.append(kind)
-quiet = verdicts(requests, cache=run.fits).assign(kind=kind_of)
+quiet = kept(verdict_on, requests, cache=run.fits, label="no interaction").assign(kind=kind_of)
 quiet["yes"] = quiet["answer"] == "yes"
 
 # %%
@@ -132,7 +133,7 @@ for strength, n, n_cells, k in itertools.product(strengths, sizes, cells, range(
     request = {"system": "typed", "seed": seed + 10_000 + k, "strength": [strength, strength]}
     request |= {"n_populations": n, "n_cells": n_cells}
     requests.append(request | {"pairs": [strength, n, n_cells] == pairs_at})
-loud = verdicts(requests, cache=run.fits)
+loud = kept(verdict_on, requests, cache=run.fits, label="interaction")
 loud["yes"] = loud["answer"] == "yes"
 loud["strength"] = [pair[0] for pair in loud["strength"]]
 

@@ -28,7 +28,7 @@ MADE_BY = {
         ],
         ["typed"],
     ),
-    "verdict": (["evidence.verdicts._answer"], ["typed"]),
+    "verdict": (["evidence.verdicts.verdict_on"], ["typed"]),
 }
 SCRIPTS = {
     "chapter on fits": """
@@ -57,7 +57,7 @@ SCRIPTS = {
         from evidence.verdicts import verdict_on
         from scimf import start_notebook
         run = start_notebook("test", globals())
-        verdict_on("typed")
+        verdict_on(system="typed")
         run.finish()
     """,
 }

@@ -1,16 +1,11 @@
-"""The test of interaction, asked of many simulated data sets side by side; answers are kept."""
+"""The test of interaction, asked of simulated data sets with everything that may fool it."""
 
-import json
 import time
-from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from scimf.core.files import write_file
-from scimf.core.identity import by_name, identity
-from scimf.core.parallel import side_by_side
+from scimf.core.identity import by_name
 from scimf.interaction.interaction_test import do_cells_interact
 from scimf.interaction.permutation import edge_p_values
 from scimf.interaction.plan import Design
@@ -30,23 +25,15 @@ DONOR_DRIFT = 0.1  #: s.d., in each coordinate and per unit of time, of how a do
 
 
 def verdict_on(
-    system: str,
-    *,
-    cache: Path | str,
-    seed: int = 0,
-    spoiled: str = "",
-    pairs: bool = False,
-    **options,
+    *, system: str, seed: int = 0, spoiled: str = "", pairs: bool = False, **options
 ) -> dict:
-    """Ask whether cells interact in a simulated data set; answers are kept in ``cache``.
+    """Ask whether cells interact in a simulated data set.
 
     Parameters
     ----------
     system, seed, options
         As for :mod:`scimf.simulate.systems`, ``SYSTEMS[system](seed=seed, **options)``, or
         :func:`evidence.staged.staged`.
-    cache
-        Folder of the answers.
     spoiled
         What else is wrong with the data, a key of :data:`SPOILED`.
     pairs
@@ -57,46 +44,8 @@ def verdict_on(
     dict
         ``answer``, ``p`` and ``seconds`` of the test; ``predicted_power`` where cells interact,
         from counts, densities and the strength; with ``pairs`` how many are ``found``,
-        ``found_true`` and ``true``; and the request.
+        ``found_true`` and ``true``.
     """
-    request = {"system": system, "seed": seed, "spoiled": spoiled, "pairs": pairs}
-    request |= options
-    path = Path(cache) / f"{identity(_answer, settings=request)}.json"
-    if not path.exists():
-        write_file(path, json.dumps(_answer(system, seed, spoiled, pairs, options)))
-    return {**request, **json.loads(path.read_text(encoding="utf-8"))}
-
-
-def verdicts(
-    requests: Sequence[dict],
-    *,
-    cache: Path | str,
-    workers: int | None = None,
-    progress: bool = True,
-) -> pd.DataFrame:
-    """Answer many requests, keywords of :func:`verdict_on`, side by side; one row each."""
-    jobs = [(request, cache) for request in requests]
-    answers = side_by_side(
-        _verdict_on_request, jobs, workers=workers, label="verdicts", progress=progress
-    )
-    return pd.DataFrame(answers)
-
-
-def proportion(hits: int, n: int) -> dict[str, float]:
-    """Share of hits with its exact 95 % interval (Clopper & Pearson 1934), over data sets."""
-    from scipy.stats import binomtest
-
-    found = binomtest(int(hits), int(n))
-    limits = found.proportion_ci(method="exact")
-    interval = {"lo": float(limits.low), "hi": float(limits.high)}
-    return {"mean": found.statistic, **interval, "n_seeds": int(n)}
-
-
-def _verdict_on_request(request: dict, cache: Path | str) -> dict:
-    return verdict_on(**request, cache=cache)
-
-
-def _answer(system: str, seed: int, spoiled: str, pairs: bool, options: dict) -> dict:
     adata = (SYSTEMS | MORE_SYSTEMS)[system](seed=seed, **options)
     adata.obsm["X_scimf"] = np.asarray(adata.X, dtype=float)
     snapshots = TypeSnapshots.of(adata)
@@ -114,6 +63,16 @@ def _answer(system: str, seed: int, spoiled: str, pairs: bool, options: dict) ->
     if pairs:
         found |= _pairs(snapshots, matrix, seed)
     return found
+
+
+def proportion(hits: int, n: int) -> dict[str, float]:
+    """Share of hits with its exact 95 % interval (Clopper & Pearson 1934), over data sets."""
+    from scipy.stats import binomtest
+
+    found = binomtest(int(hits), int(n))
+    limits = found.proportion_ci(method="exact")
+    interval = {"lo": float(limits.low), "hi": float(limits.high)}
+    return {"mean": found.statistic, **interval, "n_seeds": int(n)}
 
 
 def _shuffle_labels(adata: "AnnData", rng: np.random.Generator) -> None:
