@@ -104,7 +104,7 @@ for adata in real.values():
 
 # %%
 if scores:
-    table = pd.concat(scores, names=["clones"]).drop(columns=["permuted_within", "p_within"])
+    table = pd.concat(scores, names=["clones"])
     print(table.round(3).to_string())
     minus = pd.DataFrame(differences).T.rename_axis(["clones", "scimf minus"])
     print(minus.round(3).to_string())
@@ -247,23 +247,25 @@ if ("shalek_dc", "cellphonedb") in asked:
         print(f"{n} dishes like these would tell {wanted:g} s.d., one pair among all")
 
 # %%
+drawn = {}
+if differ:
+    drawn["how much dishes differ, by gene"] = differ["shalek_dc"]
+for (name, table), answer in list(asked.items())[::-1]:
+    if name in differ:
+        source = table.split(":")[0]
+        drawn[f"told of one pair of {source}"] = answer.smallest["alone"]
+        drawn[f"told among all pairs of {source}"] = answer.smallest["among all"]
+
+# %%
 if differ:
     fig, ax = plt.subplots(figsize=(5.4, 1.9))
-    drawn = {}
-    for (name, table), answer in asked.items():
-        if name in differ:
-            source = table.split(":")[0]
-            drawn[f"told among all pairs of {source}"] = answer.smallest["among all"]
-            drawn[f"told of one pair of {source}"] = answer.smallest["alone"]
-    drawn["how much dishes differ, by gene"] = differ["shalek_dc"]
-    drawn = dict(list(drawn.items())[::-1])
     style = {"orientation": "horizontal", "whis": (5, 95), "showfliers": False, "widths": 0.5}
     ax.boxplot(list(drawn.values()), tick_labels=list(drawn), **style)
     ax.set(xlabel="s.d. between cells", xscale="log", xticks=(0.5, 1, 2, 5))
     ax.set_xticklabels(("0.5", "1", "2", "5"))
     ax.minorticks_off()
-    drawn = pd.concat(drawn, names=["what", "pair or gene"]).rename("sd")
-    run.save_figure(fig, "fig_fates_and_ligands_b_smallest_effects", data=drawn)
+    table = pd.concat(drawn, names=["what", "pair or gene"]).rename("sd")
+    run.save_figure(fig, "fig_fates_and_ligands_b_smallest_effects", data=table)
 
 # %% [markdown]
 # **Figure b.** `shalek_dc`: by how much genes really differ between dishes at one time (below), and
