@@ -33,7 +33,11 @@
 profile: str = "teach"  # row of notebooks/profiles.toml; make sets it
 seed: int = 0  # seeds Python, NumPy and torch
 device: str = "auto"  # "auto": a GPU when there is one; "cpu" or "cuda"
-pair_tables: list = ["cellphonedb", "cellchatdb_mouse", "liana:mouseconsensus"]
+pair_tables: list = [  # tables of pairs; that of LIANA+ only where it is installed
+    "cellphonedb",
+    "cellchatdb_mouse",
+    "liana:mouseconsensus",
+]
 n_seeds: int = 3  # training seeds, as in notebook 5
 n_pcs: int = 20  # principal components, as in notebook 5
 n_steps: int = 200  # optimiser steps, as in notebook 5
@@ -48,8 +52,7 @@ import pandas as pd
 import scimf
 from evidence import pair_designs, wave
 from evidence.clonal_fates import CLONES, Vote, clonal_fates, fate_difference, fate_scores
-from evidence.ligand_receptor import expressed, load_pairs
-from evidence.pairs import FALSE_DISCOVERIES, pairs_in_closed_form
+from evidence.ligand_receptor import load_pairs
 from scimf import plots, start_notebook
 from scimf.data import registry
 from scimf.dynamics.config import SDEConfig
@@ -101,7 +104,7 @@ for adata in real.values():
 
 # %%
 if scores:
-    table = pd.concat(scores, names=["clones"]).drop(columns=["permuted_within", "p_within"])
+    table = pd.concat(scores, names=["clones"])
     print(table.round(3).to_string())
     minus = pd.DataFrame(differences).T.rename_axis(["clones", "scimf minus"])
     print(minus.round(3).to_string())
@@ -183,47 +186,29 @@ if seen is not None:
     run.reads([row["file"] for row in rows], [row["sha256"] for row in rows])
     dishes["shalek_dc"] = seen[(seen.obs["stimulus"] != "none").to_numpy()].copy()
 for name, adata in real.items():
-    logs = adata.copy()
-    logs.X = np.log1p(adata.to_df().to_numpy())
-    dishes[name] = logs
+    dishes[name] = adata.copy()
+    dishes[name].X = np.log1p(adata.to_df().to_numpy())
+
+# %%
+for name, adata in real.items():
     barcodes = pd.DataFrame(adata.obsm[CLONES].toarray() > 0)
     keys = [adata.obs[key].astype(str).to_numpy() for key in ("cell_type", "time")]
     cells = barcodes.groupby(keys).sum().stack()
     often = (cells >= LEAST).groupby(level=[0, 2]).sum()
     n = int((often > 1).groupby(level=1).any().sum())
-    print(f"{name}: {n} of {barcodes.shape[1]} clones have {LEAST} cells of one type")
-    print("at two times, which a change of a mean needs")
+    of = f"{n} of {barcodes.shape[1]} clones have {LEAST} cells of one type at two times"
+    print(f"{name}: {of}, which a change of a mean needs")
     run.record({f"hearing.lr.{name}.clones_that_change": n})
 
 # %%
-rows = {}
-designs = {}
-smallest = {}
+options = {"n_genes": n_genes, "permutations": permutations, "seed": seed}
+asked = {}
 for name, adata in dishes.items():
     for table in pair_tables:
         listed = run.attempt(table, load_pairs, table, adata.var_names)
-        if listed is None:
-            continue
-        pairs = expressed(adata, listed)
-        part = pair_designs.with_targets(adata, pairs, n_genes)
-        designs[name, table] = pair_designs.pair_design(part, pairs)
-        told = pairs_in_closed_form(part, pairs, permutations=permutations, seed=seed)
-        each = {}
-        for kind, level in (("alone", 0.05), ("among all", FALSE_DISCOVERIES / len(pairs))):
-            effects = pair_designs.smallest_effects(part, pairs, level=level)
-            each[kind] = effects.median(axis=1)
-        smallest[name, table] = pd.DataFrame(each)
-        rows[name, table] = {
-            "pairs of the table": listed.attrs["n_table"],
-            "measured": len(listed),
-            "expressed": len(pairs),
-            "told": int((told["q"] <= FALSE_DISCOVERIES).sum()),
-            "smallest p": told["p"].min(),
-            **designs[name, table]._asdict(),
-            "alone": each["alone"].median(),
-            "among all": each["among all"].median(),
-        }
-found = pd.DataFrame(rows).T
+        if listed is not None:
+            asked[name, table] = pair_designs.ask(adata, listed, **options)
+found = pd.DataFrame({key: answer.row for key, answer in asked.items()})
 found.round(3)
 
 # %% [markdown]
@@ -232,55 +217,55 @@ found.round(3)
 # there is to explain, and `free` how many are left beyond a type's own drift (a constant and a
 # decay) and one pair. `needed`: populations with which one pair among all could pass at all.
 #
-# **The smallest effect** that four of five such experiments would have told (`alone`: asked of one
-# pair at 0.05; `among all`: of all of them at a false-discovery rate of 0.1), for the median pair
+# **The smallest effect** that four of five such experiments would have told (*alone*: asked of one
+# pair at 0.05; *among all*: of all of them at a false-discovery rate of 0.1), for the median pair
 # and gene: s.d. between cells by which the gene would differ after six hours between the dish that
 # hears most and that which hears least. It is lenient: it takes for granted that stimuli differ by
 # chance and ligands only.
 
 # %%
-short = {"pairs of the table": "in_table", "smallest p": "smallest_p"}
-short |= {"alone": "smallest_effect.alone", "among all": "smallest_effect.among_all"}
-for (name, table), row in rows.items():
-    key = f"hearing.lr.{name}.{table.split(':')[0]}"
-    for column, value in row.items():
+for (name, table), answer in asked.items():
+    for key, value in answer.row.items():
         if np.isfinite(value):
-            run.record({f"{key}.{short.get(column, column)}": value})
+            source = table.split(":")[0]
+            run.record({f"hearing.lr.{name}.{source}.{key.replace(' ', '_')}": value})
 
 # %%
 differ = {}
-if ("shalek_dc", "cellphonedb") in rows:
-    row = rows["shalek_dc", "cellphonedb"]
+if ("shalek_dc", "cellphonedb") in asked:
+    answer = asked["shalek_dc", "cellphonedb"]
     pairs = load_pairs("cellphonedb", dishes["shalek_dc"].var_names)
     part = pair_designs.with_targets(dishes["shalek_dc"], pairs, n_genes)
     differ["shalek_dc"] = pair_designs.differences_between(part)
     most = {"median": differ["shalek_dc"].median(), "most": differ["shalek_dc"].max()}
     run.record({f"hearing.lr.shalek_dc.dishes_differ.{key}": most[key] for key in most})
-    design = designs["shalek_dc", "cellphonedb"]
+    told = answer.row["smallest effect among all"]
     for wanted, key in ((1.0, "1"), (0.5, "0_5")):
-        told = row["among all"], wanted, row["expressed"]
-        n = pair_designs.populations_needed(design, *told)
+        n_pairs = answer.row["expressed"]
+        n = pair_designs.populations_needed(answer.design, told, wanted, n_pairs)
         run.record({f"hearing.lr.shalek_dc.dishes_for_{key}": n})
         print(f"{n} dishes like these would tell {wanted:g} s.d., one pair among all")
 
 # %%
+drawn = {}
+if differ:
+    drawn["how much dishes differ, by gene"] = differ["shalek_dc"]
+for (name, table), answer in list(asked.items())[::-1]:
+    if name in differ:
+        source = table.split(":")[0]
+        drawn[f"told of one pair of {source}"] = answer.smallest["alone"]
+        drawn[f"told among all pairs of {source}"] = answer.smallest["among all"]
+
+# %%
 if differ:
     fig, ax = plt.subplots(figsize=(5.4, 1.9))
-    drawn = {}
-    for name, table in smallest:
-        if name in differ:
-            source = table.split(":")[0]
-            drawn[f"told among all pairs of {source}"] = smallest[name, table]["among all"]
-            drawn[f"told of one pair of {source}"] = smallest[name, table]["alone"]
-    drawn["how much dishes differ, by gene"] = differ["shalek_dc"]
-    drawn = dict(list(drawn.items())[::-1])
     style = {"orientation": "horizontal", "whis": (5, 95), "showfliers": False, "widths": 0.5}
     ax.boxplot(list(drawn.values()), tick_labels=list(drawn), **style)
     ax.set(xlabel="s.d. between cells", xscale="log", xticks=(0.5, 1, 2, 5))
     ax.set_xticklabels(("0.5", "1", "2", "5"))
     ax.minorticks_off()
-    drawn = pd.concat(drawn, names=["what", "pair or gene"]).rename("sd")
-    run.save_figure(fig, "fig_fates_and_ligands_b_smallest_effects", data=drawn)
+    table = pd.concat(drawn, names=["what", "pair or gene"]).rename("sd")
+    run.save_figure(fig, "fig_fates_and_ligands_b_smallest_effects", data=table)
 
 # %% [markdown]
 # **Figure b.** `shalek_dc`: by how much genes really differ between dishes at one time (below), and
@@ -288,7 +273,7 @@ if differ:
 
 # %%
 for name in ("shalek_dc", "larry_clones"):
-    some = [row for (data, _), row in rows.items() if data == name]
+    some = [answer.row for (data, _), answer in asked.items() if data == name]
     run.expect(
         f"{name}: no ligand-receptor pair is told, and none could be",
         lambda some=some: all(row["told"] == 0 and row["floor"] > 0.05 for row in some),
@@ -296,14 +281,18 @@ for name in ("shalek_dc", "larry_clones"):
     )
 
 # %%
+answer = asked.get(("shalek_dc", "cellphonedb"))
 run.expect(
     "shalek_dc: to be told, the median pair had to do more than the median gene differs",
-    lambda: found.loc[("shalek_dc", "cellphonedb"), "alone"] > differ["shalek_dc"].median(),
+    lambda: (
+        asked["shalek_dc", "cellphonedb"].row["smallest effect alone"]
+        > differ["shalek_dc"].median()
+    ),
     needs=["shalek_dc", "cellphonedb"],
 )
 run.expect(
     "larry_clones: nothing is left beyond the cells' own drift to tell a pair from",
-    lambda: found.loc[("larry_clones", "cellphonedb"), "free"] == 0,
+    lambda: asked["larry_clones", "cellphonedb"].design.free == 0,
     needs=["larry_clones", "cellphonedb"],
 )
 

@@ -41,11 +41,11 @@ n_jittered: int = 5  # times that every cell is moved at random
 jitter: float = 60.0  # micrometres
 most_through_membrane: float = 0.1  # of the co-culture's effect: what counts as little
 data: str = ""  # a file of your own (.h5ad): then the last section is run on it, and no other
-condition_key: str = ""  # its columns; empty: "condition", "population", "cell_type", "batch" and
-population_key: str = ""  # "time", if they are there
-type_key: str = ""
-batch_key: str = ""
-time_key: str = ""
+condition_key: str = ""  # its column of conditions; empty: "condition", if it is there
+population_key: str = ""  # of plates, dishes or wells; empty: "population"
+type_key: str = ""  # of types or states; empty: "cell_type"
+batch_key: str = ""  # of batches, within which is compared; empty: "batch"
+time_key: str = ""  # of times, likewise; empty: "time"
 
 # %%
 import anndata as ad

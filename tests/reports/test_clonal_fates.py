@@ -122,8 +122,6 @@ def test_scores_by_hand(by_hand):
     assert scores.loc["model", "agreement"] == pytest.approx((0.8 + 0.6 + 0.3) / 3)
     # p is half x, half y on average.
     assert scores.loc["model", "permuted"] == pytest.approx(0.5, abs=0.01)
-    within = (0.5 + 0.5 + 0.3) / 3
-    assert scores.loc["model", "permuted_within"] == pytest.approx(within, abs=0.01)
     entropy = -np.log(np.array([8.5, 6.5, 3.5]) / 11).mean()
     assert scores.loc["model", "cross_entropy"] == pytest.approx(entropy)
 
@@ -135,17 +133,6 @@ def test_differences_by_hand(by_hand):
     assert difference["lo"] < difference["agreement"] < difference["hi"]
     of_type = fate_difference(by_hand, "model", "frequency", early_type="a")
     assert of_type["agreement"] == pytest.approx(0.2)
-
-
-def test_nothing_is_known_beyond_the_early_type_if_that_is_all_there_is(fork):
-    """Early types that name the branch: within a type, exchanging sisters changes nothing."""
-    adata = fork[0].copy()
-    side = np.where(np.asarray(adata.X)[:, 0] < 0, "left", "right")
-    adata.obs["cell_type"] = pd.Categorical(side)
-    fates = clonal_fates({"model": fork[1]}, adata, vote=Vote(k=5), **TIMES)
-    found = fate_scores(fates, permutations=100)
-    assert found.loc["model", "p"] < 0.05
-    assert found.loc["model", "p_within"] > 0.5
 
 
 def test_several_seeds_are_averaged(fork):

@@ -85,6 +85,20 @@ def test_what_is_said_of_a_file_of_your_own_arrives_as_it_was_typed(make):
     assert sorted(arguments[6:]) == sorted(typed[1:])
 
 
+def test_a_file_of_your_own_goes_to_another_notebook_that_takes_one(repo, make):
+    add(repo, "01_data")
+    got = make("figures", "DATA=my.h5ad", "NOTEBOOKS=01_data", "CONDITION_KEY=a b")
+    arguments = got.stdout.strip().rstrip("|").split("|")
+    assert arguments[3:] == [
+        "--profile",
+        "smoke",
+        "--notebook",
+        "01_data",
+        "my.h5ad",
+        "CONDITION_KEY=a b",
+    ]
+
+
 def test_a_mistyped_option_is_refused(make):
     got = make("figures", "DATA=my.h5ad", "TIMEKEY=day", "SCIMF_DATA=elsewhere")
     assert got.returncode == 2

@@ -47,3 +47,12 @@ def test_the_page_to_send_has_text_and_outputs_alone(repo, tmp_path, monkeypatch
         "of the example",
     ):
         assert hidden not in page
+
+
+def test_where_cells_are_yours_the_page_has_no_other(repo):
+    body = BODY + '\n# %% tags=["yours"]\nprint("of your " + "file")\n'
+    add(repo, "01_tiny", body)
+    assert execute(repo, "run", "01_tiny", "--own").returncode == 0
+    page = (repo / "build/teach/01_tiny/report.html").read_text()
+    assert "of your file" in page
+    assert "n is positive" not in page

@@ -260,7 +260,7 @@ def fate_scores(
     permutations: int = 1000,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Score every prediction of :func:`clonal_fates` against the sisters, beside two nulls.
+    """Score every prediction of :func:`clonal_fates` against the sisters, beside chance.
 
     Parameters
     ----------
@@ -269,26 +269,21 @@ def fate_scores(
     early_type
         Only clones of this type, if given.
     permutations, seed
-        Of the nulls.
+        Of the sisters of all clones, exchanged.
 
     Returns
     -------
     DataFrame
         One row per method: ``agreement, lo, hi`` (mean over clones and 95 % t interval),
-        ``permuted, p`` (the sisters of all clones exchanged) and ``permuted_within, p_within``
-        (exchanged between clones of the same early type: what is known beyond the type of the early
-        cell), one-sided and a little strict, for a clone's own sisters do not vote but those of
-        others do; ``cross_entropy`` (nats; as if one late cell in ten more had voted by frequency,
-        so that it is finite), ``n_clones``.
+        ``permuted, p`` (the sisters of all clones exchanged), one-sided and a little strict, for a
+        clone's own sisters do not vote but those of others do; ``cross_entropy`` (nats; as if one
+        late cell in ten more had voted by frequency, so that it is finite), ``n_clones``.
     """
     fates = {name: _of_type(table, early_type) for name, table in fates.items()}
     observed = fates["observed"].to_numpy()
-    group = fates["observed"].index.get_level_values("early_type").to_numpy()
+    n = len(observed)
     rng = np.random.default_rng(seed)
-    orders = {
-        "": [rng.permutation(len(group)) for _ in range(permutations)],
-        "_within": [_permuted_within(group, rng) for _ in range(permutations)],
-    }
+    orders = [rng.permutation(n) for _ in range(permutations)]
     rows = {}
     for name, table in fates.items():
         if name == "observed":
@@ -296,14 +291,12 @@ def fate_scores(
         p = table.to_numpy()
         agreement = (p * observed).sum(1)
         row = _agreement(agreement)
-        for suffix, shuffles in orders.items():
-            null = np.array([(p * observed[order]).sum(1).mean() for order in shuffles])
-            as_good = null >= agreement.mean() - 1e-12
-            row[f"permuted{suffix}"] = null.mean()
-            row[f"p{suffix}"] = (1 + as_good.sum()) / (1 + len(null))
+        null = np.array([(p * observed[order]).sum(1).mean() for order in orders])
+        row["permuted"] = null.mean()
+        row["p"] = (1 + (null >= agreement.mean() - 1e-12).sum()) / (1 + permutations)
         smoothed = (10 * p + fates["frequency"].to_numpy()) / 11
         row["cross_entropy"] = -(observed * np.log(smoothed.clip(1e-12))).sum(1).mean()
-        row["n_clones"] = len(group)
+        row["n_clones"] = n
         rows[name] = row
     return pd.DataFrame(rows).T.rename_axis("method").astype({"n_clones": int})
 
@@ -335,11 +328,3 @@ def _of_type(table: pd.DataFrame, early_type: str | None) -> pd.DataFrame:
     if early_type not in known:
         raise ValueError(f"early_type: no clone of {early_type!r}, there are {sorted(set(known))}")
     return table[known == early_type]
-
-
-def _permuted_within(group: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    order = np.arange(len(group))
-    for name in np.unique(group):
-        rows = np.flatnonzero(group == name)
-        order[rows] = rng.permutation(rows)
-    return order

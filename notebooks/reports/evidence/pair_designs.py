@@ -23,7 +23,8 @@ from scimf.dynamics.snapshots import KEY
 from scimf.interaction.type_means import TypeSnapshots
 from scipy import stats
 
-from evidence.pairs import FALSE_DISCOVERIES, _expression, _Rows, _rows, _sent
+from evidence.ligand_receptor import expressed
+from evidence.pairs import FALSE_DISCOVERIES, _expression, _Rows, _rows, _sent, pairs_in_closed_form
 
 POWER = 0.8
 LEVEL = 0.05
@@ -38,6 +39,50 @@ class PairDesign(NamedTuple):
     free: int  #: of these, beyond a constant and a decay of every type and one pair
     floor: float  #: smallest p by exchanging populations
     needed: int  #: populations with which one pair among all could be told at all
+
+
+class PairAnswer(NamedTuple):
+    """What a data set says of a table of pairs, and what it could have said."""
+
+    row: dict[str, float]  #: numbers of pairs, p-values, the design, medians of ``smallest``
+    design: PairDesign
+    smallest: pd.DataFrame  #: (pairs, alone and among all), of the median gene
+
+
+def ask(
+    adata: ad.AnnData, listed: pd.DataFrame, *, n_genes: int, permutations: int, seed: int = 0
+) -> PairAnswer:
+    """Ask data for the pairs of a table that are expressed.
+
+    Parameters
+    ----------
+    adata
+        As for :func:`evidence.pairs.pairs_in_closed_form`.
+    listed
+        Of :func:`evidence.ligand_receptor.load_pairs`.
+    n_genes
+        That pairs may act on: those that vary most.
+    permutations, seed
+        Of the populations.
+    """
+    pairs = expressed(adata, listed)
+    part = with_targets(adata, pairs, n_genes)
+    design = pair_design(part, pairs)
+    told = pairs_in_closed_form(part, pairs, permutations=permutations, seed=seed)
+    levels = {"alone": LEVEL, "among all": FALSE_DISCOVERIES / len(pairs)}
+    smallest = {}
+    for name, level in levels.items():
+        smallest[name] = smallest_effects(part, pairs, level=level).median(axis=1)
+    row = {
+        "in table": listed.attrs["n_table"],
+        "measured": len(listed),
+        "expressed": len(pairs),
+        "told": int((told["q"] <= FALSE_DISCOVERIES).sum()),
+        "smallest p": told["p"].min(),
+        **design._asdict(),
+        **{f"smallest effect {name}": effect.median() for name, effect in smallest.items()},
+    }
+    return PairAnswer(row, design, pd.DataFrame(smallest))
 
 
 def with_targets(adata: ad.AnnData, pairs: pd.DataFrame, n: int) -> ad.AnnData:
