@@ -85,10 +85,14 @@ def regression(
     return Regression(tuple(x), tuple(y), everyone, columns)
 
 
-def solved(rows: Regression, redrawn: Sequence[Regression]) -> tuple[np.ndarray, float]:
+def solved(
+    rows: Regression,
+    redrawn: Sequence[Regression],
+    penalties: tuple[Sequence[float], Sequence[float]] = PENALTIES,
+) -> tuple[np.ndarray, float]:
     """Coefficients, and the error of populations left out (mean over rows) that chose penalties."""
     plain = NormalEquations.of(rows)
-    grid = [(first, second) for first in PENALTIES[0] for second in PENALTIES[1]]
+    grid = [(first, second) for first in penalties[0] for second in penalties[1]]
     errors = [plain.error_left_out(pair) for pair in grid]
     best = int(np.argmin(errors))
     coefficients = NormalEquations.of(rows, redrawn).solve(grid[best])

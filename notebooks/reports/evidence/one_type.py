@@ -32,6 +32,8 @@ from evidence.moments import Moments, regression, solved, whitening
 if TYPE_CHECKING:
     from anndata import AnnData
 
+#: Weaker than those of types: pulls on a cell cancel, and what is left of them is small.
+PENALTIES = ((1e-6, 1e-5, 1e-4, 1e-3), (1e-3, 1e-1, 10.0))
 PASSES = 3  #: fits; all but the first along the path of the one before
 STEPS = 5  #: of a path from one snapshot to the next
 
@@ -184,7 +186,7 @@ def fit_one_type(adata: "AnnData", tests: PairTests, *, passes: int = PASSES) ->
         for drawn in redrawn:
             integrals = drawn.integrals(snapshots.times) + corrected
             again.append(regression(drawn.values, integrals, whiten, n_columns))
-        coefficients, error = solved(rows, again)
+        coefficients, error = solved(rows, again, PENALTIES)
         fitted = PairForm(tests, coefficients, dim, error)
         corrected = _along_path(snapshots, fitted, found)
     return fitted

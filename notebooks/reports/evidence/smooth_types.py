@@ -140,15 +140,18 @@ def _columns(
 ) -> np.ndarray:  # (tests, columns)
     """Means over cells of gradients times each term of the drift: free, matrix, interaction."""
     n, dim = x.shape
+    n_tests = gradient.shape[1]
     member = soft.member(x)
     n_types = member.shape[1]
-    place = x[:, None] - soft.centre  # (cells, types, dim)
-    constant = np.einsum("nrd,na->rad", gradient, member) / n
-    matrix = -np.einsum("nrd,na,nae->rade", gradient, member, place, optimize=True) / n
+    placed = member[..., None] * (x[:, None] - soft.centre)  # (cells, types, dim)
+    flat = gradient.reshape(n, -1).T  # (tests * dim, cells)
+    constant = (flat @ member / n).reshape(n_tests, dim, n_types).transpose(0, 2, 1)
+    matrix = -(flat @ placed.reshape(n, -1) / n).reshape(n_tests, dim, n_types, dim)
+    matrix = matrix.transpose(0, 2, 1, 3)
     rate = np.einsum("radd->ra", matrix)
-    received = np.einsum("nrd,nqd->nrq", gradient, pull.reshape(n, -1, dim), optimize=True)
-    interaction = np.einsum("nrq,na->raq", received, member, optimize=True) / n
-    n_tests = gradient.shape[1]
+    received = gradient @ pull.reshape(n, -1, dim).transpose(0, 2, 1)  # (cells, tests, pulls)
+    interaction = (member.T @ received.reshape(n, -1) / n).reshape(n_types, n_tests, -1)
+    interaction = interaction.transpose(1, 0, 2)
     return np.concatenate(
         [
             constant.reshape(n_tests, n_types * dim),
