@@ -20,6 +20,7 @@ from scimf.interaction.design_check import LEVEL, cannot_be_told, smallest_p, st
 from scimf.interaction.permutation import permutation_test
 from scimf.interaction.plan import MOST_TIMES_MORE, Design
 from scimf.interaction.type_means import TypeSnapshots
+from scimf.interaction.weak_form import LEAST
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -28,6 +29,7 @@ PASSES = 2  #: of correcting labels
 FAR = 3.0  #: squared distance to one's type, relative to its median, from which a label is doubted
 STRENGTH = 0.5  #: that should be found, per interval between two times
 POWER = 0.8  #: with which it should be found before "no" is said
+LEAST_CHANGES = 2  #: seen of a type's mean for each number of its own drift before "no" is said
 MOST_COORDINATES = 20  #: principal components of the coordinates; more cost power
 CLUSTERS = range(2, 9)  #: numbers of clusters that are tried where there are no types
 SHOWN = 1000  #: cells that choose among them
@@ -101,7 +103,7 @@ def do_cells_interact(
     found = permutation_test(snapshots, strata=groups, n=permutations, seed=seed)
     receivers = pd.DataFrame({"receiver": snapshots.types, "p": found.p_receivers})
     design = Design.of(snapshots, strata=groups)
-    answer, reason = _answer(found.p, receivers, design)
+    answer, reason = _answer(found.p, receivers, design, _changes_per_parameter(snapshots))
     return Verdict(answer, reason + said, found.p, receivers, smallest_p(groups, permutations))
 
 
@@ -158,8 +160,18 @@ def _few_coordinates(cells: np.ndarray) -> np.ndarray:
     return centred @ vectors[:, -MOST_COORDINATES:]
 
 
-def _answer(p: float, receivers: pd.DataFrame, design: Design) -> tuple[str, str]:
-    """Answer and sentence of a p-value; "no" needs power."""
+def _changes_per_parameter(snapshots: TypeSnapshots) -> float:
+    """How often the mean of a type was seen to change, for each number of its own drift.
+
+    In one coordinate; an intercept for each interval, and a row of the matrix. Median over types.
+    """
+    seen = (snapshots.count >= LEAST).sum(0)  # (populations, types)
+    changes = np.maximum(seen - 1, 0).sum(0)
+    return float(np.median(changes)) / (len(snapshots.times) - 1 + snapshots.cells.shape[1])
+
+
+def _answer(p: float, receivers: pd.DataFrame, design: Design, changes: float) -> tuple[str, str]:
+    """Answer and sentence of a p-value; "no" needs power, and changes of means to be seen."""
     of = f"{len(design.density)} populations, p = {p:.2g}"
     if p <= LEVEL:
         first = receivers.loc[receivers["p"].idxmin()]
@@ -169,6 +181,12 @@ def _answer(p: float, receivers: pd.DataFrame, design: Design) -> tuple[str, str
         )
     strength = STRENGTH / float(np.median(np.diff(design.times)))
     power = design.power(strength)
+    if power >= POWER and changes < LEAST_CHANGES:
+        return "cannot be told", (
+            f"No interaction was found ({of}), but the mean of a type was seen to change only "
+            f"{changes:.1f} times for each number that describes its own drift, at least "
+            f"{LEAST_CHANGES} are needed; more populations, or more cells of each type, would do."
+        )
     wanted = f"an interaction of strength {strength:.2g}"
     if power >= POWER:
         return "no", (

@@ -40,7 +40,7 @@ HILLS = (0.25, 0.5, 1.0, 2.0)  #: half-saturations of the columns that count sen
 FORMS = ("towards", "free", "count")
 
 
-class _Columns(NamedTuple):
+class Columns(NamedTuple):
     """How many columns of a regression stand for what, in this order."""
 
     free: int  #: intercepts and the common rate
@@ -55,7 +55,7 @@ class Regression:
     x: tuple[np.ndarray, ...]  #: one (rows, columns) for each population
     y: tuple[np.ndarray, ...]
     populations: np.ndarray  #: number of the population of each of these
-    columns: _Columns
+    columns: Columns
 
     def scaled(self, scale: np.ndarray) -> "Regression":
         """Divide the columns."""
@@ -149,7 +149,7 @@ def regression(
         x.append(rows.reshape(len(gap) * dim, -1))
         y.append((whiten @ np.diff(mean[seen, p, receiver], axis=0)).ravel())
     n_free = dim * (len(intervals) if stages else 1) + 1
-    n_columns = _Columns(n_free, dim**2, columns.shape[2])
+    n_columns = Columns(n_free, dim**2, columns.shape[2])
     return Regression(tuple(x), tuple(y), kept, n_columns)
 
 

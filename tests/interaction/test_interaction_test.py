@@ -56,6 +56,15 @@ def test_too_few_cells_cannot_say_no_and_hear_how_many_would():
     assert "would make it 0.8" in verdict.reason
 
 
+def test_no_is_not_said_where_types_are_hardly_seen_to_change():
+    adata = systems.typed(seed=104, n_populations=8, n_cells=25, strength=(0.5, 0.5))
+    adata.obsm["X_scimf"] = np.asarray(adata.X, float)
+    verdict = do_cells_interact(adata)
+    assert verdict.p > 0.05  # it cannot be seen, whatever the numbers of cells promise
+    assert verdict.answer == "cannot be told"
+    assert "seen to change only 1." in verdict.reason
+
+
 def test_advice_is_the_smallest_multiple_with_enough_power():
     design = Design(
         count=np.full((3, 6, 2), 10.0),

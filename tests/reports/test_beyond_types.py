@@ -2,16 +2,14 @@
 
 import numpy as np
 import pytest
-from evidence import limits
+from evidence import changing_types
 from evidence.changing import _received, changing, memberships
-from evidence.one_type import PairTests, fit_one_type
 from evidence.smooth_types import SmoothForm, SoftTypes, moments, pulls
 from evidence.soft_test import context_p_value
 
 from scimf.dynamics.snapshots import KEY
 from scimf.interaction.type_means import TypeSnapshots
 from scimf.interaction.weak_form import Columns
-from scimf.simulate.systems import linear
 
 SMALL = {"n_populations": 12, "n_cells": 60}
 
@@ -86,7 +84,7 @@ def test_columns_times_coefficients_are_what_the_drift_does_to_the_tests(cells):
 
 
 def test_memberships_find_what_hard_types_miss():
-    scores = limits.changing_types(seed=2, n_populations=16, n_cells=50)
+    scores = changing_types.changing_types(seed=2, n_populations=16, n_cells=50)
     error = scores["memberships.heard_type_mean_error"]
     assert error < 0.8 * scores["hard_types.heard_type_mean_error"]
     assert scores["memberships.edge_auroc"] > scores["hard_types.edge_auroc"]
@@ -102,39 +100,3 @@ def test_contexts_matter_where_cells_interact(cells):
     names = np.array([f"q{k:02d}" for k in order])
     renamed.obs["population"] = names[cells.obs["population"].cat.codes]
     assert context_p_value(renamed, soft, n=99) == 0.01
-
-
-def test_columns_of_pairs_are_those_of_loops():
-    rng = np.random.default_rng(0)
-    x, n = rng.normal(size=(7, 2)), 7
-    tests = PairTests((0.7,), energies=True)
-    both = np.zeros((2, 2, 2, 2))
-    for i in range(n):
-        for j in set(range(n)) - {i}:
-            for k in set(range(n)) - {i, j}:
-                one, two = x[j] - x[i], x[k] - x[i]
-                kernels = [np.array([1, np.exp(-(y @ y) / (2 * 0.7**2))]) for y in (one, two)]
-                both += np.einsum("k,l,d,e->klde", *kernels, one, two)
-    both *= 1.5 / (n * (n - 1) * (n - 2))
-    columns = tests.columns(x, 1.5)[:, -2:]
-    np.testing.assert_allclose(columns[2], -2 * both[0, :, 0, 0])
-    np.testing.assert_allclose(columns[5], -2 * np.einsum("ldd->l", both[1]))
-
-
-def test_attraction_is_found_along_the_path_of_the_model():
-    found = limits.attraction(seed=0, n_populations=24)
-    assert abs(found["kappa"] - 0.5) < 0.1
-    assert found["kappa_by_trapezoid"] < 0.4
-
-
-def test_no_attraction_is_found_where_there_is_none():
-    adata = linear(seed=0, n_populations=16, kappa=0.0)
-    adata.obsm[KEY] = np.asarray(adata.X, np.float32)
-    found = fit_one_type(adata, PairTests(()))
-    assert abs(found.strength(adata)) < 0.1
-    assert abs(found.sigma - 0.3) < 0.05
-
-
-def test_the_error_of_a_kernel_has_a_floor():
-    found = limits.kernel(seed=0, n_populations=8)
-    assert 0 < found["floor"] < found["kernel_error"]

@@ -1,7 +1,6 @@
 """Where the closed form of hard types ends: answers on one simulated data set each.
 
-Types that cells change on their way, types that nobody labelled, cells of one type. Every function
-takes a seed and sizes, and returns plain values for :func:`evidence.kept.kept`.
+Types that cells change on their way, and types that nobody labelled. Every function takes a seed and sizes, and returns plain values for :func:`evidence.kept.kept`.
 """
 
 from typing import TYPE_CHECKING
@@ -12,13 +11,10 @@ from scimf.dynamics.snapshots import KEY
 from scimf.interaction.permutation import permutation_test
 from scimf.interaction.type_means import TypeSnapshots
 from scimf.interaction.who_moves_whom import who_moves_whom
-from scimf.simulate.systems import linear
 
 from evidence.changing import changing
 from evidence.closed_form import true_strengths
 from evidence.edges import edge_recovery
-from evidence.morse import morse, morse_force
-from evidence.one_type import PairTests, fit_one_type
 from evidence.recovery import drift_errors
 from evidence.smooth_types import SoftTypes, fit_smooth
 from evidence.soft_test import context_p_value
@@ -26,7 +22,6 @@ from evidence.soft_test import context_p_value
 if TYPE_CHECKING:
     from anndata import AnnData
 
-FORCE_WIDTHS = (0.25, 0.5, 1.0, 2.0, 4.0)  #: kernels of a force between cells of one type
 CLUSTERINGS = 10  #: starts of k-means
 
 
@@ -72,48 +67,6 @@ def changing_types_tested(**options) -> dict[str, float]:
     }
 
 
-def attraction(*, kernels: bool = False, **options) -> dict[str, float]:
-    """Read how strongly cells of one type attract each other, from second moments.
-
-    ``options`` are those of :func:`scimf.simulate.untyped.linear`. ``kappa`` is found along the
-    model's own path, ``kappa_by_trapezoid`` is not; with ``kernels`` nothing is known of how the
-    attraction depends on the distance.
-    """
-    adata = _with_coordinates(linear(**options))
-    tests = PairTests(FORCE_WIDTHS if kernels else ())
-    found = fit_one_type(adata, tests)
-    truth = adata.uns["scimf"]["truth"]
-    return {
-        "kappa": found.strength(adata),
-        "kappa_by_trapezoid": fit_one_type(adata, tests, passes=1).strength(adata),
-        "true_kappa": float(truth["kappa"]),
-        "sigma": found.sigma,
-        "true_sigma": float(truth["sigma"]),
-    }
-
-
-def kernel(*, energies: bool = False, **options) -> dict[str, float]:
-    """Read the force between cells of :func:`evidence.morse.morse`.
-
-    Relative errors over the distances of cells of a snapshot: ``kernel_error``, that of saying
-    nothing (1), and ``floor``, of the best sum of these kernels.
-    """
-    adata = _with_coordinates(morse(**options))
-    tests = PairTests(FORCE_WIDTHS, energies)
-    found = fit_one_type(adata, tests)
-    distance = _distances(adata)
-    truth = adata.uns["scimf"]["truth"]
-    shape = {key: tuple(truth[key]) for key in ("repulsion", "attraction")}
-    true = morse_force(distance, strength=float(truth["strength"]), **shape)
-    basis = (distance * tests.kernels(distance**2)).T
-    best = basis @ np.linalg.lstsq(basis, true, rcond=None)[0]
-    size = np.linalg.norm(true)
-    return {
-        "kernel_error": float(np.linalg.norm(found.force(distance) - true) / size),
-        "floor": float(np.linalg.norm(best - true) / size),
-    }
-
-
 def _with_coordinates(adata: "AnnData") -> "AnnData":
     adata.obsm[KEY] = np.asarray(adata.X, np.float32)
     return adata
@@ -150,12 +103,3 @@ def _scores(found, strengths: np.ndarray, adata: "AnnData") -> dict[str, float]:
         scores["edge_auroc"] = recovered["auroc"]
         scores["sign_accuracy"] = recovered["sign_accuracy"]
     return scores
-
-
-def _distances(adata: "AnnData") -> np.ndarray:
-    """Between cells of the same snapshot."""
-    from scipy.spatial.distance import pdist
-
-    snapshots = TypeSnapshots.of(adata, types=np.full(adata.n_obs, "all"))
-    bounds = zip(snapshots.start[:-1], snapshots.start[1:], strict=True)
-    return np.concatenate([pdist(snapshots.cells[first:last]) for first, last in bounds])
