@@ -265,16 +265,22 @@ def used_by_one_of(notebooks):
     return alone
 
 
+def needed_where_they_are():
+    """What other definitions of its file need must stay there, such as their options."""
+    within = set()
+    for path in files_below(SCIMF):
+        within |= {(module_of(path), name) for name in used_within(path)}
+    return within
+
+
 def test_what_serves_one_report_lies_beside_it():
-    assert not used_by_one_of(reports()), "move it to notebooks/reports/evidence"
+    alone = used_by_one_of(reports())
+    assert not alone.keys() - needed_where_they_are(), "move it to notebooks/reports/evidence"
 
 
 def test_what_serves_one_chapter_alone_lies_beside_the_chapters():
-    within = set()  # what other definitions of its file need must stay, such as their options
-    for path in files_below(SCIMF):
-        within |= {(module_of(path), name) for name in used_within(path)}
     alone = used_by_one_of(chapters())
-    assert not alone.keys() - within, "move it to notebooks/beside"
+    assert not alone.keys() - needed_where_they_are(), "move it to notebooks/beside"
 
 
 def test_what_lies_beside_the_chapters_is_used_there():

@@ -77,10 +77,8 @@ def _same_compositions(adata: "AnnData", types: np.ndarray) -> str:
     from scipy.stats import chi2, chi2_contingency
 
     counts = pd.crosstab(populations(adata), types)
-    density = np.ones(len(counts))
-    if "density" in adata.obs:
-        means = adata.obs["density"].astype(float).groupby(populations(adata)).mean()
-        density = means.to_numpy()
+    density = adata.obs.get("density", pd.Series(1.0, index=adata.obs_names)).astype(float)
+    density = density.groupby(populations(adata)).mean().to_numpy()
     deviance, degrees = 0.0, 0
     groups = strata(adata)
     for stratum in np.unique(groups):

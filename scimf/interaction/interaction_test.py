@@ -48,7 +48,7 @@ class Verdict:
     p
         Of the test, all receivers together; NaN if none was made.
     receivers
-        ``receiver, p``: one row for each type.
+        ``receiver, p``: one row for each type; empty if no test was made.
     smallest_p
         That this design can reach.
     """
@@ -56,9 +56,7 @@ class Verdict:
     answer: str
     reason: str
     p: float = np.nan
-    receivers: pd.DataFrame = field(
-        repr=False, default_factory=lambda: pd.DataFrame(columns=["receiver", "p"])
-    )
+    receivers: pd.DataFrame = field(repr=False, default_factory=pd.DataFrame)
     smallest_p: float = np.nan
 
     def __str__(self) -> str:
@@ -69,6 +67,9 @@ def do_cells_interact(
     adata: "AnnData", *, permutations: int = 999, seed: int = 0, key: str = KEY
 ) -> Verdict:
     """Test whether cells interact, in seconds, and say where that cannot be told.
+
+    Not for cells that change type: a flow between types looks like an interaction (report
+    `closed_form`).
 
     Parameters
     ----------
@@ -142,13 +143,9 @@ def _clusters(x: np.ndarray, seed: int) -> np.ndarray:  # (cells,) of str
     from sklearn.metrics import silhouette_score
 
     rows = np.random.default_rng(seed).permutation(len(x))[:SHOWN]
-    best, labels = -np.inf, None
-    for k in CLUSTERS:
-        found = KMeans(k, n_init=4, random_state=seed).fit_predict(x)
-        score = silhouette_score(x[rows], found[rows])
-        if score > best:
-            best, labels = score, found
-    return np.char.add("cluster ", labels.astype(str))
+    clusterings = [KMeans(k, n_init=4, random_state=seed).fit_predict(x) for k in CLUSTERS]
+    best = max(clusterings, key=lambda labels: silhouette_score(x[rows], labels[rows]))
+    return np.char.add("cluster ", best.astype(str))
 
 
 def _few_coordinates(cells: np.ndarray) -> np.ndarray:
@@ -161,16 +158,15 @@ def _few_coordinates(cells: np.ndarray) -> np.ndarray:
 
 
 def _changes_per_parameter(snapshots: TypeSnapshots) -> float:
-    """How often the mean of a type was seen to change, for each number of its own drift.
+    """How often a typical type was seen to change, for each number of its own drift.
 
-    In one coordinate; an intercept for each interval, and a row of the matrix. Median over types.
+    Per coordinate these are an intercept for each interval and a row of the matrix.
     """
-    seen = (snapshots.count >= LEAST).sum(0)  # (populations, types)
-    changes = np.maximum(seen - 1, 0).sum(0)
+    changes = np.maximum((snapshots.count >= LEAST).sum(0) - 1, 0).sum(0)  # (types,)
     return float(np.median(changes)) / (len(snapshots.times) - 1 + snapshots.cells.shape[1])
 
 
-def _answer(p: float, receivers: pd.DataFrame, design: Design, changes: float) -> tuple[str, str]:
+def _answer(p: float, receivers: pd.DataFrame, design: Design, seen: float) -> tuple[str, str]:
     """Answer and sentence of a p-value; "no" needs power, and changes of means to be seen."""
     of = f"{len(design.density)} populations, p = {p:.2g}"
     if p <= LEVEL:
@@ -181,10 +177,10 @@ def _answer(p: float, receivers: pd.DataFrame, design: Design, changes: float) -
         )
     strength = STRENGTH / float(np.median(np.diff(design.times)))
     power = design.power(strength)
-    if power >= POWER and changes < LEAST_CHANGES:
+    if power >= POWER and seen < LEAST_CHANGES:
         return "cannot be told", (
             f"No interaction was found ({of}), but the mean of a type was seen to change only "
-            f"{changes:.1f} times for each number that describes its own drift, at least "
+            f"{seen:.1f} times for each number that describes its own drift, at least "
             f"{LEAST_CHANGES} are needed; more populations, or more cells of each type, would do."
         )
     wanted = f"an interaction of strength {strength:.2g}"
@@ -201,17 +197,14 @@ def _answer(p: float, receivers: pd.DataFrame, design: Design, changes: float) -
 
 def _advice(design: Design, strength: float) -> str:
     """Say what would raise the power to :data:`POWER`."""
-    n_populations = len(design.density)
     n_cells = design.count.sum((0, 2)).mean() / len(design.times)
+    sizes = {"populations": len(design.density), "cells of a population at a time": n_cells}
     ways = []
-    for what, n, unit in (
-        ("populations", n_populations, "populations"),
-        ("cells", n_cells, "cells of a population at a time"),
-    ):
-        for times in range(2, MOST_TIMES_MORE + 1):
-            if design.more(**{what: times}).power(strength) >= POWER:
-                ways.append(f"{int(np.ceil(times * n))} {unit}")
-                break
-    if not ways:
-        return "more different compositions or densities are needed"
-    return f"{' or '.join(ways)} would make it {POWER}"
+    for unit, n in sizes.items():
+        what = unit.split()[0]
+        larger = range(2, MOST_TIMES_MORE + 1)
+        enough = (k for k in larger if design.more(**{what: k}).power(strength) >= POWER)
+        if times := next(enough, None):
+            ways.append(f"{int(np.ceil(times * n))} {unit}")
+    few = "more different compositions or densities are needed"
+    return f"{' or '.join(ways)} would make it {POWER}" if ways else few

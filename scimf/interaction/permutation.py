@@ -54,8 +54,8 @@ def permutation_test(
         contexts = _Contexts.of(snapshots, mean, a)
         by_receiver.append(contexts.statistic(others, orders))
     total = np.sum(by_receiver, axis=0)
-    p_receivers = np.array([_p_value(statistic) for statistic in by_receiver])
-    return PermutationTest(_p_value(total), p_receivers, total)
+    p_receivers = np.array([p_value(statistic) for statistic in by_receiver])
+    return PermutationTest(p_value(total), p_receivers, total)
 
 
 def edge_p_values(
@@ -73,11 +73,11 @@ def edge_p_values(
         contexts = _Contexts.of(snapshots, mean, a)
         for b in set(range(n_types)) - {a}:
             others = [c for c in range(n_types) if c not in (a, b)]
-            found[a, b] = _p_value(contexts.given(others).statistic(np.array([b]), orders))
+            found[a, b] = p_value(contexts.given(others).statistic(np.array([b]), orders))
     return found
 
 
-def _p_value(statistic: np.ndarray) -> float:
+def p_value(statistic: np.ndarray) -> float:
     """Share of permutations, and the data, that reach the data (first)."""
     reached = statistic[1:] >= statistic[0] * (1 - 1e-12)
     return (1 + int(reached.sum())) / len(statistic)

@@ -32,7 +32,7 @@ class TypeSnapshots:
     rows: np.ndarray  #: (cells,), where each stood in the data
     start: np.ndarray  #: (times * populations * types + 1,), where each group of cells begins
     count: np.ndarray  #: (times, populations, types)
-    share: np.ndarray  #: like ``count``; see :func:`_shares`
+    share: np.ndarray  #: like ``count``; see :func:`shares`
     times: np.ndarray  #: (times,), in the data's unit
     density: np.ndarray  #: (populations,), relative; 1 where unknown
     types: tuple[str, ...]
@@ -56,7 +56,7 @@ class TypeSnapshots:
             rows=rows,
             start=np.concatenate([[0], np.cumsum(count.ravel())]).astype(int),
             count=count,
-            share=_shares(count, times),
+            share=shares(count, times),
             times=times,
             density=density,
             types=tuple(kinds.tolist()),
@@ -104,7 +104,7 @@ class TypeSnapshots:
         return found
 
 
-def _shares(count: np.ndarray, times: np.ndarray) -> np.ndarray:
+def shares(count: np.ndarray, times: np.ndarray) -> np.ndarray:
     """Shares of the types, like ``count`` (times, populations, types).
 
     Pooled over times, as one snapshot is noisy; if a likelihood ratio test rejects that they are

@@ -57,7 +57,7 @@ def test_too_few_cells_cannot_say_no_and_hear_how_many_would():
 
 
 def test_no_is_not_said_where_types_are_hardly_seen_to_change():
-    adata = systems.typed(seed=104, n_populations=8, n_cells=25, strength=(0.5, 0.5))
+    adata = systems.typed(seed=101, n_populations=8, n_cells=25, strength=(0.5, 0.5))
     adata.obsm["X_scimf"] = np.asarray(adata.X, float)
     verdict = do_cells_interact(adata)
     assert verdict.p > 0.05  # it cannot be seen, whatever the numbers of cells promise

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from scimf.interaction.permutation import _p_value, edge_p_values, permutation_test
+from scimf.interaction.permutation import edge_p_values, p_value, permutation_test
 from scimf.interaction.type_means import TypeSnapshots
 from scimf.interaction.weak_form import covariance
 from scimf.simulate import systems
@@ -68,12 +68,12 @@ def test_statistic_is_that_of_whole_matrices(snapshots):
     orders = [np.arange(6), *rng.permuted(np.tile(np.arange(6), (N_ORDERS, 1)), axis=1)]
     expected = [sum(naive_statistic(snapshots, a, order) for a in range(3)) for order in orders]
     np.testing.assert_allclose(found.statistic, expected, rtol=1e-5)
-    assert found.p == _p_value(np.array(expected))
+    assert found.p == p_value(np.array(expected))
 
 
 def test_p_value_counts_the_data_among_the_permutations():
-    assert _p_value(np.array([3.0, 1.0, 2.0, 0.0])) == 1 / 4
-    assert _p_value(np.array([1.0, 1.0, 2.0, 0.0])) == 3 / 4
+    assert p_value(np.array([3.0, 1.0, 2.0, 0.0])) == 1 / 4
+    assert p_value(np.array([1.0, 1.0, 2.0, 0.0])) == 3 / 4
 
 
 def test_contexts_are_exchanged_within_strata_only(snapshots):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from scimf import load
-from scimf.interaction.type_means import TypeSnapshots, _shares, uniform
+from scimf.interaction.type_means import TypeSnapshots, shares, uniform
 
 WIDTHS = (0.5, 2.0)
 
@@ -53,9 +53,9 @@ def test_the_order_of_cells_is_kept(data):
 def test_shares_are_pooled_unless_they_change():
     times = np.arange(4.0)
     steady = np.tile([[30.0, 70.0]], (4, 1, 1)) + [[[3, -3]], [[-3, 3]], [[1, -1]], [[0, 0]]]
-    assert np.ptp(_shares(steady, times), axis=0).max() == 0
+    assert np.ptp(shares(steady, times), axis=0).max() == 0
     drifting = np.stack([[[20.0 + 20 * t, 80 - 20 * t]] for t in times])
-    np.testing.assert_allclose(_shares(drifting, times)[:, 0, 0], [0.2, 0.4, 0.6, 0.8])
+    np.testing.assert_allclose(shares(drifting, times)[:, 0, 0], [0.2, 0.4, 0.6, 0.8])
 
 
 def test_a_hash_gives_the_numbers_that_are_written_down():

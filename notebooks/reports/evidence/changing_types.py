@@ -1,6 +1,7 @@
 """Where the closed form of hard types ends: answers on one simulated data set each.
 
-Types that cells change on their way, and types that nobody labelled. Every function takes a seed and sizes, and returns plain values for :func:`evidence.kept.kept`.
+Types that cells change on their way, and types that nobody labelled. Every function takes a seed
+and sizes, and returns plain values for :func:`evidence.kept.kept`.
 """
 
 from typing import TYPE_CHECKING
