@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from evidence.edges import attention_by_type, edge_recovery, reciprocity
+from evidence.edges import attention_by_type, edge_recovery
 
 from scimf.dynamics.config import SDEConfig
 from scimf.dynamics.fit import fit
@@ -42,36 +42,3 @@ def test_edge_recovery_by_hand():
     assert flipped["sign_accuracy"] == 0
     with pytest.raises(ValueError, match="at least one true edge"):
         edge_recovery(pd.DataFrame(truth), np.zeros((3, 3)))
-
-
-@pytest.mark.parametrize("one_way", [True, False])
-def test_reciprocity_needs_an_asymmetry_that_disjoint_fits_share(one_way):
-    names = list("ABCDE")
-    p = []
-    asymmetry = []
-    for seed in range(40):
-        rng = np.random.default_rng(seed)
-        truth = rng.normal(size=(5, 5))
-        truth = np.tril(truth) if one_way else truth + truth.T
-        one = pd.DataFrame(truth + 0.3 * rng.normal(size=(5, 5)), names, names)
-        two = pd.DataFrame(truth + 0.3 * rng.normal(size=(5, 5)), names, names)
-        found = reciprocity(one, two, seed=seed)
-        assert found["n_pairs"] == 10
-        p.append(found["p"])
-        asymmetry.append(found["asymmetry"])
-    rejected = np.mean(np.array(p) <= 0.05)
-    if one_way:
-        assert rejected > 0.8
-        assert abs(np.median(asymmetry) - 1) < 0.3
-    else:
-        assert rejected <= 0.125  # 5 of 40 by chance: probability 0.05
-        assert np.median(asymmetry) < 0.2
-
-
-def test_reciprocity_names_what_is_missing():
-    names = list("ABC")
-    matrix = pd.DataFrame(np.ones((3, 3)), names, names)
-    with pytest.raises(ValueError, match="3 pairs of types are in both"):
-        reciprocity(matrix, matrix)
-    with pytest.raises(ValueError, match="other types"):
-        reciprocity(matrix, matrix.rename(index={"C": "D"}))

@@ -1,40 +1,17 @@
-r"""Tables of ligand-receptor pairs, and what a trained network makes of a pair.
-
-A ligand matters through its receptor only if the message depends on both **together**. So the score
-of a pair (l, r) in a trained model is the length of the mixed derivative of the interaction drift:
-raise ligand l in the senders and receptor r in the receiver,
-
-.. math:: D_{lr} = s_l s_r \Bigl\langle
-          \frac{\partial^2 f_\text{interaction}(x_i, \mu)}{\partial \lambda_l\, \partial \rho_r}
-          \Bigr\rangle_i ,
-
-a vector of coordinates per unit of real time; :math:`s` is the s.d. of the gene, so that genes
-compare. The closed form (:mod:`evidence.pairs`) has taken its place; it is kept as the number that
-the closed form stands beside.
-"""
+"""Tables of ligand-receptor pairs, and which of them some data express."""
 
 import importlib
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pandas as pd
-import torch
 from scimf.data import registry
-from scimf.dynamics.fitted import FittedSDE
-from scimf.dynamics.snapshots import KEY, contexts
-from torch import Tensor
 
 if TYPE_CHECKING:
     from anndata import AnnData
-    from scimf.dynamics.model import InteractingSDE
 
-SNAPSHOTS = 20  #: at most so many are averaged
 LIANA = "liana:"  #: before the name of a resource of LIANA+
 EXPRESSED = 0.1  #: least share of the cells of some type in which a pair's two sides are there
-
-
-# -------------------------------------------------------------------------------------------- pairs
 
 
 def load_pairs(name: str = "cellphonedb", genes: Iterable[str] = ()) -> pd.DataFrame:
@@ -125,72 +102,3 @@ def expressed(adata: "AnnData", pairs: pd.DataFrame) -> pd.DataFrame:
     is_there = (share[pairs["ligand"]] >= EXPRESSED).to_numpy()
     is_there &= (share[pairs["receptor"]] >= EXPRESSED).to_numpy()
     return pairs[is_there].reset_index(drop=True)
-
-
-# ------------------------------------------------------------------------- in a trained network
-
-
-def pair_scores(
-    model: FittedSDE, adata: "AnnData", ligands: Iterable[str], receptors: Iterable[str]
-) -> pd.DataFrame:
-    """Length of :math:`D_{lr}` for all ligands (columns) and receptors (rows), additive form.
-
-    All cells send and receive, a receiver from its own copy, too; at most 20 snapshots, drawn at
-    random, are averaged.
-
-    Raises
-    ------
-    KeyError
-        If a gene is not among those of the space.
-    """
-    at_senders = _gene_directions(model, adata, ligands)
-    at_receiver = _gene_directions(model, adata, receptors)
-    mixed = _mixed_derivative(model, adata)
-    moved = np.einsum("drs,ar,bs->abd", mixed, at_receiver, at_senders, optimize=True)
-    lengths = np.linalg.norm(moved, axis=-1)
-    return pd.DataFrame(lengths, index=list(receptors), columns=list(ligands))
-
-
-def _gene_directions(
-    model: FittedSDE, adata: "AnnData", genes: Iterable[str]
-) -> np.ndarray:  # (genes, dim)
-    """How the coordinates move when a gene rises by one s.d. of its expression in ``adata``."""
-    space = model.space
-    rows = pd.Index(space.names).get_indexer(list(genes))
-    if (rows < 0).any():
-        lost = [gene for gene, row in zip(genes, rows, strict=True) if row < 0]
-        raise KeyError(f"{lost} not among the {len(space.names)} genes of the space")
-    loadings = np.eye(len(space.names))
-    if len(space.components):
-        loadings = space.components.T / space.scale[:, None]
-    return loadings[rows] * space.expression(adata).std(0)[rows, None]
-
-
-def _mixed_derivative(
-    model: FittedSDE, adata: "AnnData"
-) -> np.ndarray:  # (dim, dim of the receiver, dim of the senders)
-    """Mean mixed derivative of the interaction drift, data coordinates per unit of real time."""
-    time = adata.obs["time"].to_numpy(float)
-    groups = [(rows, density) for rows, density in contexts(adata) if len(rows) > 1]
-    total = 0.0
-    chosen = np.random.default_rng(0).permutation(len(groups))[:SNAPSHOTS]
-    for k in chosen:
-        rows, density = groups[k]
-        x = model.standardiser.transform(np.asarray(adata.obsm[KEY])[rows]).to(model.device)
-        part = density * _mixed_of_additive(model.sde, x).cpu().numpy()
-        total = total + part * model.time_scale.rate(time[rows[0]]) / model.standardiser.scale
-    return total / len(chosen)
-
-
-def _mixed_of_additive(
-    sde: "InteractingSDE", x: Tensor
-) -> Tensor:  # (dim, dim of the receiver, dim of the senders), network units
-    r"""Exactly :math:`\sum_r \langle\partial q_r\rangle \langle\partial v_r\rangle`."""
-    (form,) = sde.interaction
-
-    def mean_slope(network: torch.nn.Module) -> Tensor:  # (outputs, dim)
-        return torch.func.jacfwd(lambda shift: network(x + shift).mean(0))(x.new_zeros(x.shape[1]))
-
-    with torch.no_grad():
-        receiving = mean_slope(form.receive).unflatten(0, (form.rank, -1))  # (rank, dim, dim)
-        return torch.einsum("kdr,ks->drs", receiving, mean_slope(form.send))
