@@ -33,11 +33,7 @@
 profile: str = "teach"  # row of notebooks/profiles.toml; make sets it
 seed: int = 0  # seeds Python, NumPy and torch
 device: str = "auto"  # "auto": a GPU when there is one; "cpu" or "cuda"
-pair_tables: list = [  # tables of pairs; that of LIANA+ only where it is installed
-    "cellphonedb",
-    "cellchatdb_mouse",
-    "liana:mouseconsensus",
-]
+pair_tables: list = ["cellphonedb", "cellchatdb_mouse"]  # with LIANA+ also "liana:mouseconsensus"
 n_seeds: int = 3  # training seeds, as in notebook 5
 n_pcs: int = 20  # principal components, as in notebook 5
 n_steps: int = 200  # optimiser steps, as in notebook 5
