@@ -19,7 +19,7 @@
 # - read such a map with its certainty, and ask what would happen in another culture;
 # - compare velocities of real cells with the way to the next day, and recognise a wrong map.
 #
-# **You need** notebook 1; for one section, what a linear regression is. Reports `ground_truth` and
+# **You need** notebook 1; for one section, what a linear regression is. Reports `closed_form` and
 # `interaction_test` prove the same tools against known truths; `fates_and_ligands` goes on with
 # sister cells and genes.
 #

@@ -347,7 +347,8 @@ interactions.round(3).head(20)
 # %% [markdown]
 # **Figure 10e** (where cells interact). A triangle to the right of the line in its square: the
 # sender pulls the receiver closer; to the left: it pushes it away. Bars are 95 % intervals from
-# drawing populations again; filled: q of at most 0.05, that is, about one in twenty is false.
+# leaving out one population after the other; filled: q of at most 0.05, that is, about one in
+# twenty is false.
 #
 # ## What you take home
 #

@@ -372,8 +372,8 @@ for key in ("theta", "kappa"):
 rates[["seed", "theta", "kappa"]].round(3)
 
 # %% [markdown]
-# Not attempted: the force between two cells of one kind by their distance (`morse` of report
-# `ground_truth`, where networks do not find it either).
+# The force between two cells of one kind **by their distance** (`morse` of report `ground_truth`) is
+# not found: sums of kernels in second moments did not come near it, and networks do not either.
 #
 # ### Cells that change type
 #
