@@ -372,7 +372,7 @@ for key in ("theta", "kappa"):
 rates[["seed", "theta", "kappa"]].round(3)
 
 # %% [markdown]
-# The force between two cells of one kind **by their distance** (`morse` of report `ground_truth`) is
+# The force between two cells of one kind **by their distance** (`morse`, report `ground_truth`) is
 # not found: sums of kernels in second moments did not come near it, and networks do not either.
 #
 # ### Cells that change type
