@@ -31,7 +31,8 @@
 # - *Cells that change type* break it: hard types then give wrong strengths and a false "yes".
 #   Memberships in place of types mend most of that (figure c).
 # - *One kind of cell* that attracts itself moves no mean; variances tell how strongly.
-# - *Ligand-receptor pairs* are ranked nearly without fault, and few of those called are false.
+# - *Ligand-receptor pairs* are ranked nearly without fault; of those called somewhat more are false
+#   than was asked for.
 # - *Promises.* The standard error of every strength and the power of the test are known before
 #   any fit, from counts, densities and times; advice that is followed does what it says (figure d).
 #
