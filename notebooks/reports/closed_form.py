@@ -18,9 +18,10 @@
 #
 # - *Strengths.* Given the types of cells, what types receive is read in seconds, from a hundred
 #   cells of a population at a time, with a small part of the error that trained networks leave;
-#   edges and signs are right. Intervals hold the truth about as often as they say, or more often.
-#   With fewer populations or cells, or another own drift, the error grows slowly (first table,
-#   figure a).
+#   edges and signs are right. Where snapshots are parts of a larger population, strengths come out
+#   a little too small, and intervals of pairs that interact hold the truth less often than they
+#   say. With fewer populations or cells the error grows slowly, faster with another own drift
+#   (first table, figure a).
 # - *Limits.* A time that is missing costs little; two populations tell next to nothing and one is
 #   refused. **Wrong labels are the danger**: one in ten hides about a third of every strength.
 #   Counting cells with the nearest type, or clusters in place of labels, mends much of it where
