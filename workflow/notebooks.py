@@ -170,8 +170,9 @@ def _our_kernel(beside: Path, order: str) -> Iterator[None]:
 
     before = dict(os.environ)
     with tempfile.TemporaryDirectory() as folder:
-        # Kernels warn about unencrypted local sockets; a notebook's own output is not affected.
-        quiet = ["--log-level=ERROR"]
+        # Kernels warn about unencrypted sockets, and write when they are stopped at the end; what a
+        # notebook itself says is not affected.
+        quiet = ["--log-level=CRITICAL"]
         write_kernel_spec(Path(folder) / "kernels" / "python3", extra_arguments=quiet)
         os.environ |= {"JUPYTER_PATH": folder, "SCIMF_UNATTENDED": "1", "SCIMF_RUN": order}
         os.environ["PYTHONPATH"] = search_path(beside)
