@@ -34,8 +34,8 @@
 # - *One kind of cell* that attracts itself moves no mean; variances tell how strongly.
 # - *Ligand-receptor pairs* are ranked nearly without fault; of those called somewhat more are false
 #   than was asked for.
-# - *Promises.* The standard error of every strength and the power of the test are known before
-#   any fit, from counts, densities and times; advice that is followed does what it says (figure d).
+# - *Promises.* The standard error of every strength and the power of the test are predicted before
+#   any fit, from counts, densities and times; figure d sets beside them what was then seen.
 #
 # **How it was done.** Settings were chosen on seeds 100 to 104, and what is promised of designs on
 # designs that are not drawn here. Numbers are means over data sets, intervals are 95 % over type

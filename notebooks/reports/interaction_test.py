@@ -223,8 +223,10 @@ for name, adata in cases.items():
 # %% [markdown]
 # ## Where it is wrong
 #
-# - *Donors.* If donors drift in their own way and each gave one composition, nothing can tell that
-#   from an interaction. Name the donor as `obs["batch"]`: contexts are then exchanged within it.
+# - *Donors.* If donors drift in their own way the test says "yes" too often (`donors` above), and if
+#   the way goes with what they are made of, nothing can tell that from an interaction
+#   (`tied_donors`). Name the donor as `obs["batch"]`: contexts are then exchanged within it.
+# - *Cells that change type.* A flow between types looks like an interaction (report `closed_form`).
 # - *Wrong labels where types overlap.* There labels stay as they are, and what is wrong in them
 #   remains.
 # - *A pull of a type on its own kind* moves no mean and is not seen.

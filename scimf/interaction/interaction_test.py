@@ -18,7 +18,7 @@ from scimf.data.split import hold_out
 from scimf.dynamics.snapshots import KEY, cell_types
 from scimf.interaction.design_check import LEVEL, cannot_be_told, smallest_p, strata
 from scimf.interaction.permutation import permutation_test
-from scimf.interaction.plan import MOST_TIMES_MORE, Design
+from scimf.interaction.plan import MOST_TIMES_MORE, STRENGTH, Design
 from scimf.interaction.type_means import TypeSnapshots
 from scimf.interaction.weak_form import LEAST
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 PASSES = 2  #: of correcting labels
 FAR = 3.0  #: squared distance to one's type, relative to its median, from which a label is doubted
-STRENGTH = 0.5  #: that should be found, per interval between two times
 POWER = 0.8  #: with which it should be found before "no" is said
 LEAST_CHANGES = 2  #: seen of a type's mean for each number of its own drift before "no" is said
 MOST_COORDINATES = 20  #: principal components of the coordinates; more cost power

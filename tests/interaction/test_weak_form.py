@@ -103,8 +103,6 @@ def test_a_weight_of_zero_is_a_population_less(data, fitted):
     weights[2] = 0
     solved = equations.solve(fitted.penalties, weights)
     kept = [k for k in range(len(equations.gram)) if k != 2]
-    left = equations.gram[kept].sum(0) - 0 * equations.gram[2]
-    assert np.isfinite(solved).all()
     assert not np.allclose(solved, equations.solve(fitted.penalties))
     without = type(equations)(
         equations.rows,
@@ -114,7 +112,6 @@ def test_a_weight_of_zero_is_a_population_less(data, fitted):
         equations.noise_gram[kept],
         equations.noise_right[kept],
     )
-    np.testing.assert_allclose(without.gram.sum(0), left)
     np.testing.assert_allclose(without.solve(fitted.penalties), solved, rtol=1e-8)
 
 
