@@ -223,9 +223,9 @@ for name, adata in cases.items():
 # %% [markdown]
 # ## Where it is wrong
 #
-# - *Donors.* If donors drift in their own way the test says "yes" too often (`donors` above), and if
-#   the way goes with what they are made of, nothing can tell that from an interaction
-#   (`tied_donors`). Name the donor as `obs["batch"]`: contexts are then exchanged within it.
+# - *Donors.* If donors drift in their own way the test says "yes" too often (`donors` above); if the
+#   way goes with what they are made of, nothing can tell that from an interaction (`tied_donors`).
+#   Name the donor as `obs["batch"]`: contexts are then exchanged within it.
 # - *Cells that change type.* A flow between types looks like an interaction (report `closed_form`).
 # - *Wrong labels where types overlap.* There labels stay as they are, and what is wrong in them
 #   remains.
