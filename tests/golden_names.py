@@ -2,6 +2,7 @@
 
 from beside.counterfactual import Change, Simulation, what_if
 from evidence.boards import BOARDS
+from evidence.circuit import circuit
 from evidence.morse import morse
 from evidence.paracrine import paracrine
 from evidence.predictions import Training
@@ -23,6 +24,7 @@ from scimf.simulate.counts import factorial
 
 SYSTEMS = {
     **systems.SYSTEMS,
+    "circuit": circuit,
     "morse": morse,
     "paracrine": paracrine,
     "quorum": quorum,

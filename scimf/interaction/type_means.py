@@ -68,6 +68,18 @@ class TypeSnapshots:
         """Density times share of each type."""
         return self.density[:, None] * self.share
 
+    @property
+    def share_noise(self) -> np.ndarray:  # (populations, types, types)
+        """Part of the product of two shares that is noise, as so few cells were caught.
+
+        Multinomial, of cells that are a small part of their population; shares are pooled.
+        """
+        caught = self.count.sum(0)
+        n = np.maximum(caught.sum(1), 1)[:, None]
+        inverse = np.divide(n, caught, out=np.zeros_like(caught), where=caught > 0)
+        relative = (inverse[:, None] * np.eye(len(self.types)) - 1) / n[:, None]
+        return relative / (1 + relative)
+
     def mean(self, cells: np.ndarray | None = None) -> np.ndarray:
         """Means (times, populations, types, dim) of the cells of a group; 0 where there are none.
 

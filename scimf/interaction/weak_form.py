@@ -15,9 +15,9 @@ along a free direction, or depend on how many of them there are: then :math:`F` 
 columns :math:`s_p \pi_{pb} e_d` or :math:`g_j(s_p \pi_{pb}) e_d`.
 
 The means are noisy, so that successive rows are correlated (:func:`covariance`) and both sides of
-the regression carry the same noise; what this adds to the normal equations is measured by drawing
-cells again, and taken off (errors in variables; Fuller 1987). Penalties minimise the exact error of
-populations that were left out.
+the regression carry the same noise. What this adds to the normal equations is measured by drawing
+cells again; what noise of the shares adds is multinomial. Both are taken off (errors in variables;
+Fuller 1987). Penalties minimise the exact error of populations that were left out.
 """
 
 from collections.abc import Sequence
@@ -36,6 +36,7 @@ PENALTIES = ((1e-4, 1e-3, 1e-2), (1e-3, 1e-2, 1e-1, 1.0, 10.0))  #: of the inter
 UNPENALISED = 1e-6
 MOST_NOISE = 0.5  #: no more than this share of any direction is taken for noise
 REDRAWN = 10  #: times that cells are drawn again
+FULLER = 4  #: over the number of populations: share of the noise of shares that is left in
 HILLS = (0.25, 0.5, 1.0, 2.0)  #: half-saturations of the columns that count senders
 FORMS = ("towards", "free", "count")
 
@@ -173,8 +174,18 @@ class NormalEquations:
     noise_right: np.ndarray
 
     @classmethod
-    def of(cls, rows: Regression, redrawn: Sequence[Regression] = ()) -> "NormalEquations":
-        """Set them up; ``redrawn`` are the same rows of cells that were drawn again."""
+    def of(
+        cls,
+        rows: Regression,
+        redrawn: Sequence[Regression] = (),
+        share_noise: np.ndarray | None = None,
+    ) -> "NormalEquations":
+        """Set them up.
+
+        ``redrawn`` are the same rows of cells that were drawn again. ``share_noise``
+        (populations, types, types), see :class:`TypeSnapshots`, is for columns that grow with the
+        share of a sender.
+        """
         scale = _scale(rows)
         scaled = rows.scaled(scale)
         gram = np.stack([x.T @ x for x in scaled.x])
@@ -188,6 +199,15 @@ class NormalEquations:
                 y = y - y.mean(0)
                 noise_gram[p] = np.einsum("nrc,nrd->cd", x, x) / (len(redrawn) - 1)
                 noise_right[p] = np.einsum("nrc,nr->c", x, y) / (len(redrawn) - 1)
+        if share_noise is not None:
+            taken_off = max(0, 1 - FULLER / len(gram))
+            n_columns = rows.columns.interaction
+            each = np.ones(2 * [n_columns // share_noise.shape[1]])
+            for p, population in enumerate(rows.populations):
+                of_columns = taken_off * np.kron(share_noise[population], each)
+                noise_gram[p, -n_columns:, -n_columns:] += (
+                    of_columns * gram[p, -n_columns:, -n_columns:]
+                )
         return cls(scaled, scale, gram, right, noise_gram, noise_right)
 
     def _penalty(self, penalties: tuple[float, float]) -> np.ndarray:
@@ -321,9 +341,11 @@ def fit_weak_form(
         cells = snapshots.redrawn(draw)
         again = _interaction_columns(snapshots, form, widths, cells)
         redrawn.append([_rows(snapshots, cells, again, a) for a in everyone])
+    share_noise = None if form == "count" else snapshots.share_noise
     equations = []
     for a in everyone:
-        equations.append(NormalEquations.of(rows[a], [again[a] for again in redrawn]))
+        again = [rows_again[a] for rows_again in redrawn]
+        equations.append(NormalEquations.of(rows[a], again, share_noise))
     solved = np.stack([each.solve(grid[best]) for each in equations])
     n_rows = sum(row.n_rows for row in rows)
     return WeakForm(

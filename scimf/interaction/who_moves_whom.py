@@ -36,8 +36,8 @@ class Interactions:
         One row for each ordered pair of types: ``receiver, sender, strength`` (above 0: pulled
         towards the sender, as a multiple of density times share times displacement), ``lo, hi`` (95
         % interval) and ``se`` (jackknife over populations), and ``p`` and ``q`` of the permutation
-        test (Benjamini and Hochberg); NaN with fewer than six populations. Where snapshots are few
-        cells of many, strengths are a little too small and intervals too narrow.
+        test (Benjamini and Hochberg); NaN with fewer than six populations. Snapshots count as small
+        parts of their populations: shares of types are known no better than by the cells measured.
     errors
         Error of populations left out by form of the interaction; the smallest was taken.
     kernels

@@ -6,8 +6,8 @@ population. Cells are destroyed when they are measured, so each snapshot is a di
 of one simulated population. The two drifts of each cell are in ``obsm["drift_intrinsic"]`` and
 ``obsm["drift_interaction"]``, everything else that is true in ``uns["scimf"]["truth"]``.
 
-With interaction: :func:`linear`, :func:`typed`, and a :func:`circuit` of genes. Without:
-:func:`null`, and :func:`growing`, which should fool a naive test.
+With interaction: :func:`linear` and :func:`typed`. Without: :func:`null`, and :func:`growing`,
+which should fool a naive test.
 
 All take ``seed``, ``n_populations``, ``n_cells`` (observed per population and time, out of
 ``n_cells * len(times)`` simulated ones) and ``times``; where they have them, ``dim`` is the number
@@ -21,14 +21,13 @@ from anndata import AnnData
 
 from scimf.core.identity import by_name
 from scimf.simulate.typed import growing, null, typed
-from scimf.simulate.untyped import circuit, linear, linear_moments
+from scimf.simulate.untyped import linear, linear_moments
 
 #: Simulated systems by name, each ``f(*, seed, **options) -> AnnData``.
 SYSTEMS: dict[str, Callable[..., AnnData]] = by_name(
     {
         "null": null,
         "linear": linear,
-        "circuit": circuit,
         "typed": typed,
         "growing": growing,
     }

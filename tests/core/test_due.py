@@ -131,7 +131,7 @@ def change(path, name):
         ("core/optimise.py", "optimise", ALL - {"chapter on influence"} - TEST),
         ("core/files.py", "write_file", set()),
         ("simulate/typed.py", "typed", ALL - FITS - {"chapter on counts"}),
-        ("simulate/untyped.py", "circuit", set()),
+        ("simulate/typed.py", "growing", set()),
         ("data/readers.py", "_read_labelled_counts", {"chapter on counts"}),
         ("data/split.py", "hold_out", (DYNAMICS | TEST) - {"sde fit"}),
         ("dynamics/losses.py", "_energy_loss", DYNAMICS),

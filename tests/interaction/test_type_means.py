@@ -79,3 +79,14 @@ def test_cells_are_drawn_again_within_their_group(data):
     for first, last in zip(snapshots.start[:-1], snapshots.start[1:], strict=True):
         own = {tuple(x) for x in snapshots.cells[first:last]}
         assert {tuple(x) for x in drawn[first:last]} <= own
+
+
+def test_noise_of_shares_is_that_of_catching_so_few_cells(data):
+    snapshots = TypeSnapshots.of(data)
+    caught = snapshots.count.sum(0)[0]
+    rng = np.random.default_rng(0)
+    n = int(caught.sum())
+    share = rng.multinomial(n, caught / n, size=20_000) / n
+    product = (share.T @ share) / len(share)
+    noise = np.cov(share.T)
+    np.testing.assert_allclose(snapshots.share_noise[0], noise / product, rtol=0.1)
