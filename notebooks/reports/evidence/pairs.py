@@ -134,25 +134,31 @@ def _t_values(rows: _Rows, orders: np.ndarray) -> np.ndarray:  # (pairs, orders,
     n_rows, n_populations, n_pairs = rows.taken.shape
     real = rows.taken[np.arange(n_rows), rows.population]  # (rows, pairs)
     real = real / _size(real)
-    of = [rows.population == p for p in range(n_populations)]
-    each = np.arange(n_populations)
+    exchanged = np.eye(n_populations)[orders].reshape(len(orders), -1)  # by (to, from)
+
+    def summed(products: np.ndarray) -> np.ndarray:  # (orders, columns)
+        """Sum of products (rows, populations, columns) over rows, with exchanged ligands."""
+        of = [products[rows.population == p].sum(0) for p in range(n_populations)]
+        return exchanged @ np.concatenate(of)
+
     found = np.zeros((n_pairs, len(orders), rows.change.shape[1]))
-    for g in range(rows.change.shape[1]):
-        own = np.c_[rows.gap, -rows.place[:, g, None] * (rows.gap != 0)]
-        own = own / _size(own)
-        penalties = np.repeat([UNPENALISED, PENALTY * n_pairs], [own.shape[1], n_pairs - 1])
-        y = rows.change[:, g]
-        for k in range(n_pairs):
-            z = np.c_[own, np.delete(real, k, axis=1)]
+    for k in range(n_pairs):
+        x = rows.taken[:, :, k, None]  # (rows, populations, 1)
+        others = np.delete(real, k, axis=1)
+        squares = summed(x**2)[:, 0]
+        with_others = summed(x * others[:, None])
+        for g in range(rows.change.shape[1]):
+            own = np.c_[rows.gap, -rows.place[:, g, None] * (rows.gap != 0)]
+            own = own / _size(own)
+            z = np.c_[own, others]
+            penalties = np.repeat([UNPENALISED, PENALTY * n_pairs], [own.shape[1], n_pairs - 1])
             inverse = np.linalg.inv(z.T @ z + n_rows * np.diag(penalties))
+            y = rows.change[:, g]
             residual = y - z @ inverse @ (z.T @ y)
-            x = rows.taken[:, :, k]  # (rows, populations)
-            squares = np.stack([(x[rows_of] ** 2).sum(0) for rows_of in of])[each, orders].sum(1)
-            moved = np.stack([residual[rows_of] @ x[rows_of] for rows_of in of])
-            with_z = np.stack([x[rows_of].T @ z[rows_of] for rows_of in of])
-            crossed = with_z[each, orders].sum(1)  # (orders, columns of z)
+            moved_and_own = summed(x * np.c_[residual, own][:, None])
+            crossed = np.c_[moved_and_own[:, 1:], with_others]  # (orders, columns of z)
             size = squares - ((crossed @ inverse) * crossed).sum(1)
-            along = moved[each, orders].sum(1) / np.sqrt(np.maximum(size, 1e-12))
+            along = moved_and_own[:, 0] / np.sqrt(np.maximum(size, 1e-12))
             left = np.maximum(y @ residual - along**2, 1e-12)  # with the pair, too
             found[k, :, g] = along / np.sqrt(left / n_rows)
     return found
