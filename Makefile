@@ -27,8 +27,8 @@ PYTHON := .venv/bin/python
 ENV := .venv/installed
 endif
 EXECUTE = $(PYTHON) -m workflow.notebooks
-# What reports share lies beside them, and benchmarks and the sweep use it, too.
-BESIDE = PYTHONPATH="$(CURDIR)/notebooks/reports$${PYTHONPATH:+:$$PYTHONPATH}"
+# What notebooks share lies beside them, and benchmarks and the sweep use it, too.
+BESIDE = PYTHONPATH="$(CURDIR)/notebooks/reports:$(CURDIR)/notebooks$${PYTHONPATH:+:$$PYTHONPATH}"
 
 .PHONY: help figures test test-fast publish notebooks html bench bench-quality data student clean \
 	lock lint times check-figures test-faults test-interop test-slurm sweep
@@ -108,7 +108,7 @@ EVIDENCE := $(wildcard notebooks/reports/evidence/*.*)
 BESIDE_CHAPTERS := $(wildcard notebooks/beside/*.*)
 
 $(CHAPTERS:%=$(STAMPS)/%): $(STAMPS)/%: notebooks/%.py $(BESIDE_CHAPTERS)
-$(REPORTS:%=$(STAMPS)/%): $(STAMPS)/%: notebooks/reports/%.py $(EVIDENCE)
+$(REPORTS:%=$(STAMPS)/%): $(STAMPS)/%: notebooks/reports/%.py $(EVIDENCE) $(BESIDE_CHAPTERS)
 $(ALL:%=$(STAMPS)/%): $(STAMPS)/%: notebooks/profiles.toml constraints.txt $(MODULE) | $(ENV)
 	@$(EXECUTE) run $* --profile $(PROFILE)
 	@mkdir -p $(@D)

@@ -54,8 +54,8 @@ from sklearn.decomposition import PCA
 
 import scimf
 from beside.maps import pair_matrix
+from beside.moments import linear_moments
 from scimf import plots, start_notebook
-from scimf.simulate import systems
 
 run = start_notebook("01_data", globals())
 run
@@ -173,7 +173,7 @@ for key in ("theta", "kappa", "sigma"):
     known[key] = float(line.uns["scimf"]["truth"][key])
 
 grid = np.linspace(0, 3, 50)
-exact = [systems.linear_moments(t, **known) for t in grid]
+exact = [linear_moments(t, **known) for t in grid]
 
 # %%
 fig, (left, right) = plt.subplots(1, 2, figsize=(7, 2.3))
@@ -192,7 +192,7 @@ run.save_figure(fig, "fig1c_linear_attraction_moments", data=moments)
 # **Figure 1c.** Simulated cells (dots) on the exact curves.
 
 # %%
-exact_means = np.array([systems.linear_moments(t, **known)[0] for t in means.index])  # (times, 2)
+exact_means = np.array([linear_moments(t, **known)[0] for t in means.index])  # (times, 2)
 mean_error = float(np.abs(means.to_numpy() - exact_means).max())
 run.record({"linear.mean_error": mean_error, "linear.n_cells": n_moment_cells})
 run.expect("the simulated means follow the closed form within 0.1", mean_error < 0.1)

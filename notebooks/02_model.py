@@ -58,11 +58,11 @@ from torch import nn
 from torch.nn.utils import parameters_to_vector
 
 from beside.maps import pair_matrix
+from beside.moments import linear_moments
 from scimf import start_notebook
 from scimf.dynamics import interactions, model
 from scimf.dynamics.config import SDEConfig
 from scimf.dynamics.integrate import roll_out
-from scimf.simulate.untyped import linear_moments
 
 run = start_notebook("02_model", globals())
 run
@@ -288,7 +288,7 @@ with torch.no_grad():
     noise = torch.randn(x.shape, generator=run.generator(2))
     step_by_hand = x + by_hand.drift(x) * h + by_hand.sigma * h**0.5 * noise
     gaps = torch.tensor([[h]])  # (intervals, populations)
-    states, energy = roll_out(published, x, gaps, dt=h, generator=run.generator(2))
+    states, energy, *_ = roll_out(published, x, gaps, dt=h, generator=run.generator(2))
 torch.testing.assert_close(states[0], step_by_hand)
 
 # %% [markdown]
@@ -349,7 +349,7 @@ attraction = InteractingSDE(
 begin = 2 + 0.8 * torch.randn(1, n_particles, 1, generator=run.generator(3))
 gaps = torch.full((12, 3), 0.25)  # (intervals, populations)
 start = begin.expand(3, -1, -1)
-path, _ = roll_out(attraction, start, gaps, dt=0.01, generator=run.generator(4))
+path, *_ = roll_out(attraction, start, gaps, dt=0.01, generator=run.generator(4))
 path.shape  # (intervals, populations, cells, dim)
 
 # %%

@@ -111,7 +111,7 @@ sde = InteractingSDE(begin.shape[-1], scimf.SDEConfig())
 optimiser = torch.optim.Adam(sde.parameters(), lr=3e-3)
 losses = []
 for _ in range(40):
-    states, energy = roll_out(sde, begin, torch.tensor([[1.0]]), dt=0.2)
+    states, energy, *_ = roll_out(sde, begin, torch.tensor([[1.0]]), dt=0.2)
     loss = LOSSES["energy"](states[-1], end).mean()
     optimiser.zero_grad()
     loss.backward()

@@ -53,18 +53,19 @@ from scipy import stats
 from torch import nn
 from torch.nn import functional as F
 
-from scimf import plots, start_notebook
-from scimf.counts.autoencoder import AUTOENCODERS
-from scimf.counts.config import CountConfig
-from scimf.counts.likelihood import log_negative_binomial
-from scimf.counts.fit_autoencoder import fit_counts_many, panel_counts
-from scimf.evaluation.reconstruction_metrics import (
+from beside.many_fits import fit_counts_many
+from beside.reconstruction_metrics import (
     count_halves,
     negative_log_likelihood,
     profile_error,
     split_error,
 )
-from scimf.simulate.counts import factorial
+from beside.simulated_counts import factorial
+from scimf import plots, start_notebook
+from scimf.counts.autoencoder import AUTOENCODERS
+from scimf.counts.config import CountConfig
+from scimf.counts.likelihood import log_negative_binomial
+from scimf.counts.fit_autoencoder import panel_counts
 
 run = start_notebook("07_counts", globals())
 run

@@ -51,14 +51,14 @@ import numpy as np
 import pandas as pd
 import torch
 
+from beside.generation_metrics import generation_table, log_pca
+from beside.many_fits import fit_counts_many, fit_flow_many
 from beside.panels import gene_curve, paths_in_time, predicted_and_observed
+from beside.simulated_counts import factorial
 from scimf import interval, plots, start_notebook
 from scimf.counts.config import CountConfig
-from scimf.counts.fit_autoencoder import choose_panel, fit_counts_many, panel_counts
-from scimf.counts.fit_flow import fit_flow_many
+from scimf.counts.fit_autoencoder import choose_panel, panel_counts
 from scimf.counts.flow import DiffusionTransformer, FlowConfig, integrate
-from scimf.evaluation.generation_metrics import generation_table, log_pca
-from scimf.simulate.counts import factorial
 
 run = start_notebook("08_generation", globals())
 run
@@ -180,9 +180,9 @@ print(f"loss of random weights on one batch: {ours:.3f}, by hand and by the modu
 # ## Four autoencoders
 #
 # Six cell types under three perturbations and a control are simulated, with negative-binomial
-# counts (`scimf.simulate.counts.factorial`). A fifth of the cells is put aside: neither gene panel,
-# autoencoder, flow nor library sizes see them. The autoencoders differ in two ways, and for each a
-# flow is fitted that is told the cell type:
+# counts (`factorial`). A fifth of the cells is put aside: neither gene panel, autoencoder, flow nor
+# library sizes see them. The autoencoders differ in two ways, and for each a flow is fitted that is
+# told the cell type:
 #
 # - **set** (scLDM) or **plain** (two hidden layers each way: the CFGen family), with latents of
 #   equal size;
@@ -296,7 +296,7 @@ for k in range(n_seeds):
         drawn[k][f"{kind}_flow"] = flows[kind, k].sample(test.obs, seed=k).X.toarray()
 
 # %% [markdown]
-# Scores (`scimf.evaluation.generation_metrics`) are taken in 30 principal components of the
+# Scores (`beside.generation_metrics`) are taken in 30 principal components of the
 # log-normalised **test** cells. The floor is what another draw of real cells scores. Distances are
 # best at the floor, `nn_accuracy` at one half, `precision` and `recall` at the floor's. A
 # reconstruction is paired with the very cells it is scored against, so it can be *better* than the

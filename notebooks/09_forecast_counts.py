@@ -54,15 +54,16 @@ from sklearn.linear_model import LogisticRegression
 
 import scimf
 from beside import count_baselines
+from beside.generation_metrics import generation_table, log_pca
+from beside.many_fits import fit_counts_many
 from beside.panels import mean_variance
+from beside.reconstruction_metrics import profile_error, split_error
+from beside.simulated_counts import counted
 from scimf import plots
 from scimf.counts.config import CountConfig
-from scimf.counts.fit_autoencoder import fit_counts_many, panel_counts
+from scimf.counts.fit_autoencoder import panel_counts
 from scimf.counts.flow import FlowConfig
 from scimf.counts.library_size import LibraryOverTime
-from scimf.evaluation.generation_metrics import generation_table, log_pca
-from scimf.evaluation.reconstruction_metrics import profile_error, split_error
-from scimf.simulate.counts import counted
 
 # %%
 run = scimf.start_notebook("09_forecast_counts", globals())
@@ -386,8 +387,7 @@ wrong.round(3).rename("marker error, root mean square, mean over training seeds"
 #
 # Mouse embryonic stem cells leave pluripotency under retinoic acid: nine times from 0 to 96 hours,
 # 41 genes, single population. **A cell has a median of about a dozen counts in all**: one count
-# more or less moves log expression by whole units. One time is held out; cells without any count
-# are dropped.
+# more or less moves log expression by whole units. One time is held out, empty cells are dropped.
 
 # %%
 for name in list(problems)[1:]:

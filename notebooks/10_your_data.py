@@ -76,11 +76,11 @@ import pandas as pd
 import scimf
 from beside.diagnose import FEW_OF_A_TYPE, VARIED, examine
 from beside.maps import influence_map, plan_map
+from beside.simulated_counts import counted
 from scimf import plots, start_notebook
 from scimf.evaluation.baselines import BASELINES
 from scimf.evaluation.held_out import Scoring
 from scimf.interaction.plan import Design
-from scimf.simulate.counts import counted
 
 run = start_notebook("10_your_data", globals())
 run
@@ -184,7 +184,9 @@ run.save_figure(fig, "fig10a_your_cells")
 
 # %%
 width = 64 if space.dim <= 20 else 128
-config = scimf.SDEConfig(hidden=(width, width), hidden_interaction=width, steps=n_steps)
+growth = "state" if "mass" in adata.obs else "none"  # cells multiply where totals are known
+sizes = {"hidden": (width, width), "hidden_interaction": width, "growth": growth}
+config = scimf.SDEConfig(**sizes, steps=n_steps)
 pair = {"scimf": config, "no_interaction": scimf.matched_config(space.dim, config)}
 stamps = []
 

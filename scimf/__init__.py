@@ -24,6 +24,7 @@ _EXPORTS = {
     "influence": "scimf.interaction.influence",
     "do_cells_interact": "scimf.interaction.interaction_test",
     "who_moves_whom": "scimf.interaction.who_moves_whom",
+    "who_multiplies_whom": "scimf.interaction.who_grows_whom",
     "plan_experiment": "scimf.interaction.plan",
     "fit_counts": "scimf.counts.fit_autoencoder",
     "fit_flow": "scimf.counts.fit_flow",

@@ -52,19 +52,10 @@ def say(line: str) -> None:
 def start_notebook(name: str, parameters: Mapping[str, Any]) -> "_Run":
     """Seed everything, choose the device, set the style of figures and open the record of this run.
 
-    Parameters
-    ----------
-    name
-        The notebook, e.g. ``"03_train"``.
-    parameters
-        The notebook's ``globals()``, with ``profile``, ``seed`` and ``device``. Which others are
-        parameters, whether claims are enforced, what the results depend on and in which folders
-        they wait to be complete is told by who ordered the run, in the environment variable
-        ``SCIMF_RUN``; by hand nobody does.
-
-    Examples
-    --------
-    >>> run = start_notebook("03_train", globals())  # doctest: +SKIP
+    ``run = start_notebook("03_train", globals())``, with ``profile``, ``seed`` and ``device`` among
+    the globals. Which others are parameters, whether claims are enforced, what the results depend
+    on and in which folders they wait to be complete is told by who ordered the run, in the
+    environment variable ``SCIMF_RUN``; by hand nobody does.
     """
     order = json.loads(os.environ.get("SCIMF_RUN", "{}"))
     declared = order.get("parameters", ALWAYS)
@@ -77,16 +68,9 @@ def start_notebook(name: str, parameters: Mapping[str, Any]) -> "_Run":
 class _Run:
     """One run of one notebook; see :func:`start_notebook`.
 
-    Attributes
-    ----------
-    profile, seed, device
-        As declared by the notebook; ``device`` resolved to "cpu" or "cuda".
-    build, figures, results
-        Folder for intermediate files of this notebook; folders of the profile's figures and
-        numbers.
-    fits
-        Cache of fitted models, shared by all notebooks and profiles: files are named by the hash of
-        their inputs.
+    ``profile, seed, device`` are those of the notebook, ``device`` resolved to "cpu" or "cuda".
+    ``build`` is its folder of intermediate files, ``figures`` and ``results`` those of the profile,
+    ``fits`` the cache of fitted models, shared by all: files are named by the hash of their inputs.
     """
 
     def __init__(self, name: str, parameters: dict[str, Any], order: Mapping[str, Any]):
@@ -150,19 +134,9 @@ class _Run:
         return torch.Generator().manual_seed(self.seed + 1_000_003 * stream)
 
     def load(self, names: Iterable[str], **options) -> dict[str, Any]:
-        """Load the data sets that can be had; say which were skipped, and why.
+        """Load the data sets that can be had, by name; say which were skipped, and why.
 
-        Parameters
-        ----------
-        names
-            Names in the registry, in the order wanted.
-        **options
-            Options of :func:`scimf.load` for all of them.
-
-        Returns
-        -------
-        dict
-            Name -> AnnData, without the skipped ones.
+        ``names`` are in the registry, ``options`` those of :func:`scimf.load` for all of them.
         """
         loaded = {}
         for name in names:
@@ -197,15 +171,9 @@ class _Run:
     def save_figure(self, fig, name: str, data=None) -> None:
         """Save a figure as PDF and PNG (200 dpi), its numbers as CSV beside it.
 
-        Parameters
-        ----------
-        fig
-            A matplotlib figure; it stays open, so that the notebook shows it.
-        name
-            ``fig<N>[letter]_<what it shows>``, used once in a run.
-        data
-            What is drawn: a DataFrame, or several by name. Files: ``name.csv`` or
-            ``name_<key>.csv``.
+        It stays open, so that the notebook shows it. The name is ``fig<N>[letter]_<what it shows>``
+        and used once in a run. ``data`` is what is drawn: a DataFrame (``name.csv``), or several by
+        name (``name_<key>.csv``).
         """
         if not re.fullmatch(r"fig\w+", name):
             raise ValueError(f"figure name {name!r}: expected e.g. 'fig2b_heldout_distance'")
@@ -229,13 +197,7 @@ class _Run:
         self._content["figures"][name] = {file: sha256_of(self.figures / file) for file in files}
 
     def record(self, mapping: Mapping[str, Any] | None = None, **metrics) -> None:
-        """Record numbers under flat dotted keys.
-
-        Parameters
-        ----------
-        mapping, **metrics
-            Key -> number, or key -> what :func:`scimf.interval` returns. NaN is refused.
-        """
+        """Record numbers, or what :func:`scimf.interval` returns, under dotted keys; no NaN."""
         for key, value in {**(mapping or {}), **metrics}.items():
             if not re.fullmatch(r"[\w-]+(\.[\w-]+)*", key):
                 expected = "words joined by dots, e.g. 'cite.heldout.w1'"
@@ -248,15 +210,9 @@ class _Run:
     ) -> None:
         """State a claim of the text; a profile that enforces claims stops where one fails.
 
-        Parameters
-        ----------
-        claim
-            The sentence, as the reader should see it.
-        holds
-            Whether it does; a function without arguments is called only when the data it needs are
-            there.
-        needs
-            Data sets the claim rests on; when one was skipped, so is the claim.
+        ``claim`` is the sentence, as the reader should see it, and ``holds`` whether it does, or a
+        function that says so. ``needs`` are the data sets it rests on; when one was skipped, so is
+        the claim, and the function is not called.
         """
         needs = [needs] if isinstance(needs, str) else list(needs)
         skipped = self._content["skipped"]

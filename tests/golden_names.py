@@ -1,6 +1,8 @@
 """What the golden checks call, by its present names: the one file that may follow a renaming."""
 
 from beside.counterfactual import Change, Simulation, what_if
+from beside.growing import growing
+from beside.simulated_counts import factorial
 from evidence.boards import BOARDS
 from evidence.circuit import circuit
 from evidence.morse import morse
@@ -20,11 +22,11 @@ from scimf.dynamics.config import SDEConfig
 from scimf.dynamics.fit import fit
 from scimf.interaction.influence import influence
 from scimf.simulate import systems
-from scimf.simulate.counts import factorial
 
 SYSTEMS = {
     **systems.SYSTEMS,
     "circuit": circuit,
+    "growing": growing,
     "morse": morse,
     "paracrine": paracrine,
     "quorum": quorum,

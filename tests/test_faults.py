@@ -25,6 +25,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from beside.simulated_counts import factorial
 from cached import available
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -40,7 +41,6 @@ from scimf.data.space import fit_space
 from scimf.data.split import hold_out
 from scimf.dynamics import fit
 from scimf.dynamics.config import SDEConfig
-from scimf.simulate.counts import factorial
 
 pytestmark = pytest.mark.slow
 MORE = int(os.environ.get("SCIMF_FAULTS", "1"))  # how many times as many faults

@@ -117,8 +117,9 @@ def test_scimf_has_not_too_many_names():
 
 def is_public_simulator(path, node):
     """Options of a simulator are its physics: there may be many, all of them by keyword."""
-    is_simulator = path.is_relative_to(SCIMF / "simulate") and node in tree_of(path).body
-    return is_simulator and not node.name.startswith("_")
+    is_public = node in tree_of(path).body and not node.name.startswith("_")
+    by_keyword = not node.args.posonlyargs + node.args.args
+    return is_public and by_keyword and ast.unparse(node.returns or node) == "ad.AnnData"
 
 
 @pytest.mark.parametrize("folder", [SCIMF, WORKFLOW, BESIDE, EVIDENCE], ids=short)

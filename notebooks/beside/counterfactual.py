@@ -387,5 +387,5 @@ def _simulate(
     )
     grid = torch.tensor([model.time_scale(t) for t in times], device=model.device)
     gaps = grid.diff()[:, None].expand(-1, 2).to(x)
-    states, _ = roll_out(model.sde, x, gaps, dt=model.config.dt, groups=groups, generator=noise)
+    states, *_ = roll_out(model.sde, x, gaps, dt=model.config.dt, groups=groups, generator=noise)
     return model.standardiser.inverse(torch.cat([x[None], states])[:, 0])

@@ -211,9 +211,13 @@ def _growth(adata: "AnnData") -> list[Finding]:
     k = int(change.argmax())
     (before, first), (after, then) = list(cells.items())[k : k + 2]
     numbers = f"Cells change from {first:,} to {then:,} from {before:g} to {after:g}."
-    cause = "If the culture did that, not the sampling, cells divide or die"
-    limit = "which the model does not describe: it moves a population of constant size."
-    return [("growth or death", f"{numbers} {cause}, {limit}")]
+    if "mass" in adata.obs:
+        done = "obs['mass'] says how the population grew, so that the model lets cells multiply."
+        return [("growth or death", f"{numbers} {done}")]
+    cause = "If the culture did that, not the sampling, cells divide or die: it looks like motion."
+    advice = "Write the cells of each population, relative to its start, into obs['mass']:"
+    effect = "then growth is learned, too (chapter 6)."
+    return [("growth or death", f"{numbers} {cause} {advice} {effect}")]
 
 
 def _depth(adata: "AnnData") -> list[Finding]:

@@ -54,7 +54,7 @@ device: str = "auto"  # "auto": a GPU when there is one; "cpu" or "cuda"
 n_populations: int = 24  # simulated populations
 n_cells: int = 100  # measured cells per population and time
 n_steps: int = 100  # optimiser steps of the networks beside it
-closed: list = [2, 1, 0, 0]  # matrices, replicates, cells simulated (0: those measured), networks
+closed: list = [2, 1, 1000, 0]  # matrices, replicates, cells simulated, networks
 fewer: list = [1, 1]  # replicates with 8 populations, and with another own drift
 sizes: list = [[12, 24], [50, 100]]  # populations at n_cells; cells at n_populations
 n_limits: int = 1  # data sets of each kind that shows a limit
@@ -105,14 +105,14 @@ run
 # linear in all that is unknown, so that one ridge regression reads who moves whom
 # (`scimf.who_moves_whom`; chapter 5 derives it). **The footing is unequal**: the closed form is
 # given the types of cells and how their means move; the networks get states and densities only, and
-# give trajectories and distributions, which it cannot. In `paper` snapshots are parts: of the cells
-# of a population that are simulated, only some are measured, as in an experiment.
+# give trajectories and distributions, which it cannot. Snapshots are parts: of the cells of a
+# population that are simulated, only some are measured, as in an experiment. (Where all cells of a
+# small population are measured, strengths come out somewhat too large and intervals too narrow:
+# shares of types are taken for noisy, and there they are not.)
 
 # %%
 n_closed, n_replicates, n_simulated, n_trained = closed
-sampled = {"n_populations": n_populations, "n_cells": n_cells}
-if n_simulated:
-    sampled["n_simulated"] = n_simulated
+sampled = {"n_populations": n_populations, "n_cells": n_cells, "n_simulated": n_simulated}
 variants = {"": {}, "populations_8.": {"n_populations": 8}}
 variants |= {"own_matrix.": {"own": "matrix"}, "own_curved.": {"own": "curved"}}
 replicates = [n_replicates, fewer[0], fewer[1], fewer[1]]
@@ -147,7 +147,7 @@ most = {
     ("own_matrix", "heard_type_mean_error"): 0.15,
     ("own_curved", "heard_type_mean_error"): 0.2,
 }
-if n_populations >= 24 and n_cells >= 100:  # of fewer nothing was promised
+if len(main) >= 30:  # of fewer data sets nothing was promised
     for (name, column), level in most.items():
         claim = f"{name}: {column} is at most {level}"
         run.expect(claim, by_variant.loc[name, column] <= level)

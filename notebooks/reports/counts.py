@@ -73,14 +73,14 @@ from evidence import latent_baselines, scvi_peer
 from evidence.embeddings import embedding_f1
 from evidence.strength_panel import against_strength
 from evidence.unseen_combinations import combination_cells, score_combination
+from beside import generation_metrics, reconstruction_metrics
+from beside.many_fits import fit_counts_many, fit_flow_many
+from beside.simulated_counts import factorial
 from scimf import fit_counts, interval, plots, start_notebook
 from scimf.counts.config import CountConfig
 from scimf.counts.likelihood import log_normalised
-from scimf.counts.fit_autoencoder import choose_panel, fit_counts_many, panel_counts
-from scimf.counts.fit_flow import fit_flow_many
+from scimf.counts.fit_autoencoder import choose_panel, panel_counts
 from scimf.counts.flow import FlowConfig
-from scimf.evaluation import generation_metrics, reconstruction_metrics
-from scimf.simulate.counts import factorial
 
 # %%
 run = start_notebook("counts", globals())

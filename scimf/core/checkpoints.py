@@ -19,12 +19,8 @@ PACKAGES = ("torch", "torchsde", "POT", "numpy", "scvi-tools")
 def write_checkpoint(path: Path, content: dict) -> None:
     """Write plain values and tensors, and the versions of what made them.
 
-    Arrays of numbers are written as tensors, arrays of texts as lists: nothing needs unpickling.
-
-    Raises
-    ------
-    OSError
-        If it cannot be written, as when the disk is full; what was there stays as it was.
+    Arrays of numbers are written as tensors, arrays of texts as lists: nothing needs unpickling. An
+    ``OSError`` if it cannot be written, as when the disk is full; what was there stays as it was.
     """
     try:
         with written_aside(path) as aside:
@@ -37,10 +33,7 @@ def write_checkpoint(path: Path, content: dict) -> None:
 def read_checkpoint(path: Path, identity: str | None = None) -> dict:
     """Read what :func:`write_checkpoint` wrote.
 
-    Raises
-    ------
-    ValueError
-        If the file is damaged, be it by one bit, or is of another fit than ``identity``; names it.
+    A ``ValueError`` names a file that is damaged, be it by one bit, or of another fit.
     """
     try:
         with zipfile.ZipFile(path) as archive:  # torch itself compares no check sums

@@ -16,13 +16,7 @@ class Config:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
-        """Inverse of :meth:`to_dict`; unknown keys are an error.
-
-        Raises
-        ------
-        ValueError
-            If a key is no setting; names it.
-        """
+        """Inverse of :meth:`to_dict`; a ``ValueError`` names keys that are no settings."""
         unknown = set(values) - {field.name for field in fields(cls)}
         if unknown:
             raise ValueError(f"{cls.__name__}: unknown settings {sorted(unknown)}")

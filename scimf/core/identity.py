@@ -43,7 +43,7 @@ def by_name(table: dict[str, Any]) -> dict[str, Any]:
 
 
 def identity(*made_by: Any, settings: Any = None, arrays: Iterable[np.ndarray] = ()) -> str:
-    """Hash everything that decides a result.
+    """Hash everything that decides a result, to 24 hexadecimal digits.
 
     Parameters
     ----------
@@ -51,19 +51,9 @@ def identity(*made_by: Any, settings: Any = None, arrays: Iterable[np.ndarray] =
         Functions and classes of the project whose code decides it; what they reach comes along.
     settings
         Plain values, dictionaries, sequences and dataclasses of these: the explicit fields count,
-        never the ``repr`` of an object.
+        never the ``repr`` of an object. A ``TypeError`` names what is no plain value.
     arrays
         The data.
-
-    Returns
-    -------
-    str
-        24 hexadecimal digits.
-
-    Raises
-    ------
-    TypeError
-        If a setting is no plain value; names it.
     """
     written = json.dumps(settings, sort_keys=True, default=_plain)
     texts = Reached.texts_in(json.loads(written))

@@ -132,10 +132,8 @@ def optimise(
     ------
     FloatingPointError
         As soon as a term or the gradient is not finite; names the step and the term.
-    ValueError
-        If the checkpoint is damaged or of another run.
-    OSError
-        If the checkpoint cannot be written, for example because the disk is full.
+    ValueError, OSError
+        If the checkpoint is damaged or of another run, or cannot be written.
     """
     optimiser = torch.optim.AdamW(
         groups or module.parameters(), lr=plan.lr, betas=plan.betas, weight_decay=plan.weight_decay

@@ -36,24 +36,12 @@ def side_by_side(
     label: str = "",
     progress: bool = False,
 ) -> list[Any]:
-    """Call ``function(*job)`` for every job in processes of one thread each.
+    """Call ``function(*job)`` for every job in processes of one thread each; results in order.
 
-    Small networks gain nothing from threads: two processes of one thread beat one of two.
-
-    Parameters
-    ----------
-    function, jobs
-        What is called, and its arguments.
-    workers
-        Processes; if omitted as many as there are cores, at most 8, and one if ``device`` is a GPU.
-        The environment variable ``LOKY_MAX_CPU_COUNT`` allows fewer. One is this process.
-    label, progress
-        Name of the progress bar, and whether there is one; never with ``SCIMF_UNATTENDED``.
-
-    Returns
-    -------
-    list
-        The results in the order of the jobs.
+    Small networks gain nothing from threads: two processes of one thread beat one of two. If
+    ``workers`` is omitted there are as many as cores, at most 8, and one if ``device`` is a GPU;
+    the environment variable ``LOKY_MAX_CPU_COUNT`` allows fewer. One is this process. ``label`` is
+    the name of the progress bar, which is never shown with ``SCIMF_UNATTENDED``.
     """
     from joblib import Parallel, cpu_count, delayed, parallel_config
 

@@ -31,12 +31,8 @@ Place = tuple[str, str]
 class Reached:
     """Follows names from definition to definition and keeps what was met.
 
-    Parameters
-    ----------
-    root
-        The folder that holds the package ``scimf``; the present one by default.
-    beside
-        A folder of what a script imports from its own place.
+    ``root`` is the folder that holds the package ``scimf``, the present one by default, ``beside``
+    one of what a script imports from its own place.
     """
 
     def __init__(self, root: Path | None = None, beside: Path | None = None) -> None:
@@ -143,21 +139,11 @@ class Reached:
 
 
 class _Module:
-    """The definitions of one file, and what names mean in it.
-
-    Attributes
-    ----------
-    definitions
-        Name -> the statements at the top of the file that define or change it; "" -> statements
-        that do something else when the file is imported.
-    names
-        Name -> the dotted name of what is defined here, or imported, be it within a function.
-    files
-        Name -> a file beside it that is no code.
-    """
+    """The definitions of one file, and what names mean in it."""
 
     def __init__(self, name: str, path: Path) -> None:
         self.name = name
+        #: Name -> the statements at the top that define or change it; "" -> those that do more.
         self.definitions: dict[str, list[ast.AST]] = {}
         tree = ast.parse(path.read_text(encoding="utf-8"))
         for statement in tree.body:
@@ -165,6 +151,7 @@ class _Module:
                 self.definitions.setdefault(defined, []).append(statement)
         exports = self.definitions.get(EXPORTS)
         exported = ast.literal_eval(exports[0].value) if exports else {}
+        #: Name -> the dotted name of what is defined here, or imported, be it within a function.
         self.names = {inner: f"{module}.{inner}" for inner, module in exported.items()}
         self.names |= _imported(tree)
         self.names |= {defined: f"{name}.{defined}" for defined in self.definitions}

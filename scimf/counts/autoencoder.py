@@ -139,15 +139,7 @@ class CountAutoencoder(nn.Module, ABC):
     def draw(
         self, mean: Tensor, dispersion: Tensor, generator: torch.Generator | None = None
     ) -> Tensor:
-        """Draw negative-binomial counts, as Poisson counts with a Gamma rate.
-
-        Returns a float tensor of whole numbers.
-
-        Raises
-        ------
-        ValueError
-            If the likelihood is Gaussian.
-        """
+        """Draw negative-binomial counts, as Poisson counts with a Gamma rate: whole floats."""
         if self.gaussian:
             reason = "has no counts to draw; decode() gives log-normalised means"
             raise ValueError(f"a Gaussian likelihood {reason}")

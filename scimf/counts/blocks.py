@@ -56,13 +56,8 @@ class AttentionBlock(nn.Module):
               F + \mathrm{MLP}(\mathrm{LN}(F)) .
 
     With learned queries it pools a set, whatever its order; with one query per gene it answers in
-    the order of the queries; without a context the queries attend to each other.
-
-    Parameters
-    ----------
-    norm_context
-        Whether there is a norm of the context; else it enters as it is, :math:`X` for
-        :math:`\mathrm{LN}(X)`. Self-attention has no use for it.
+    the order of the queries; without a context the queries attend to each other. Without
+    ``norm_context`` it enters as it is, :math:`X` for :math:`\mathrm{LN}(X)`.
     """
 
     def __init__(self, width: int, heads: int, norm_context: bool = False) -> None:

@@ -65,13 +65,7 @@ class CountConfig(Config):
 
     @classmethod
     def paper(cls, name: str, **changes) -> Self:
-        """Return settings of a published model, one of ``published.toml``, with changes.
-
-        Raises
-        ------
-        ValueError
-            If there is no such model; names those there are.
-        """
+        """Return settings of a published model, one of ``published.toml``, with changes."""
         published = read_toml(Path(__file__).with_name("published.toml"))
         if name not in published:
             raise ValueError(f"name: expected one of {sorted(published)}, got {name!r}")

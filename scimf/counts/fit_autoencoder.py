@@ -1,9 +1,7 @@
 """Counts to latent tokens and back, for AnnData: fit an autoencoder, encode, decode, draw."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
-from operator import call
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -14,7 +12,7 @@ from scipy import sparse
 from scimf.core.checkpoints import write_checkpoint
 from scimf.core.identity import identity
 from scimf.core.optimise import Checkpoint, Plan, Progress, generator_of, optimise
-from scimf.core.parallel import resolve_device, seeded, side_by_side
+from scimf.core.parallel import resolve_device, seeded
 from scimf.counts.autoencoder import AUTOENCODERS, CountAutoencoder
 from scimf.counts.config import CountConfig
 from scimf.counts.likelihood import split_counts
@@ -28,15 +26,8 @@ BLOCK = 256  #: cells that are encoded or decoded together
 def panel_counts(adata: "AnnData", genes: Sequence[str] | None = None) -> np.ndarray:
     """Return the counts of a gene panel, dense, (cells, genes) float32.
 
-    From ``layers["counts"]`` if there, else ``X``.
-
-    Raises
-    ------
-    KeyError
-        If genes of the panel are missing from ``var_names``; names some of them.
-    ValueError
-        If values are not finite, negative or not whole, or if a cell has no count on the panel;
-        names an example.
+    From ``layers["counts"]`` if there, else ``X``. A ``KeyError`` names genes of the panel that are
+    not there, a ``ValueError`` an example of values that are no counts, or of cells without any.
     """
     where = "X"
     x = adata.X
@@ -287,29 +278,3 @@ def _draw_batch(
     seen, scored = split_counts(batch, generator)
     filled = (seen.sum(1) > 0) & (scored.sum(1) > 0)
     return seen[filled], scored[filled]
-
-
-def fit_counts_many(
-    adata: "AnnData",
-    cells: np.ndarray | None = None,
-    *,
-    genes: Sequence[str],
-    configs: dict[str, CountConfig],
-    seeds: Iterable[int],
-    cache: Path | str,
-    device: str = "auto",
-) -> dict[tuple[str, int], FittedCounts]:
-    """Fit every configuration with every seed, side by side; finished fits are read.
-
-    ``adata, cells, genes, cache, device`` as in :func:`fit_counts`; ``configs, seeds`` and the
-    dictionary ``(name, seed) -> FittedCounts`` as in :func:`scimf.dynamics.fit.fit_many`.
-    """
-    shared = {"genes": genes, "device": device, "cache": cache, "progress": False}
-    fits = {}
-    for seed in seeds:
-        for name, config in configs.items():
-            options = {**shared, "config": config, "seed": seed}
-            fits[name, seed] = partial(fit_counts, adata, cells, **options)
-    jobs = [(fit,) for fit in fits.values()]
-    made = side_by_side(call, jobs, device=device)
-    return dict(zip(fits, made, strict=True))

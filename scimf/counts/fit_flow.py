@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
-from operator import call
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -14,7 +12,7 @@ import torch
 from scimf.core.checkpoints import write_checkpoint
 from scimf.core.identity import identity
 from scimf.core.optimise import Checkpoint, Plan, Progress, generator_of, optimise
-from scimf.core.parallel import seeded, side_by_side
+from scimf.core.parallel import seeded
 from scimf.counts.fit_autoencoder import FittedCounts, panel_counts
 from scimf.counts.flow import DiffusionTransformer, FlowConfig, integrate
 from scimf.counts.library_size import LibrarySizes
@@ -284,13 +282,3 @@ def _train(
     )
     history = optimise(model, losses, plan, checkpoint=checkpoint, progress=progress, label="flow")
     return model, history
-
-
-def fit_flow_many(jobs: Sequence[dict], *, cache: Path | str) -> list[FittedFlow]:
-    """Fit flows side by side, as many as there are cores or one on a GPU; finished fits are read.
-
-    Each job holds keywords of :func:`fit_flow`; the result is in the order of the jobs.
-    """
-    on_gpu = any(job["counts"].device.type == "cuda" for job in jobs)
-    fits = [(partial(fit_flow, **job, cache=cache, progress=False),) for job in jobs]
-    return side_by_side(call, fits, workers=1 if on_gpu else None)

@@ -183,12 +183,8 @@ def integrate(
 
     ``"euler"`` takes ``evaluations`` equal steps, ``"heun"`` half as many of two evaluations each,
     so that solvers are compared at equal cost; ``"dopri5"`` (torchdiffeq) adapts its steps to an
-    error of 1e-5 each and ignores ``evaluations``.
-
-    Raises
-    ------
-    ValueError
-        If the solver is unknown, or there are too few evaluations for one step.
+    error of 1e-5 each and ignores ``evaluations``. A ``ValueError`` if the solver is unknown, or
+    there are too few evaluations for one step.
     """
     if solver not in SOLVERS:
         raise ValueError(f"solver: expected one of {SOLVERS}, got {solver!r}")

@@ -70,16 +70,10 @@ class LibrarySizes:
         levels: Sequence[int],
         latent: np.ndarray | None = None,
     ) -> Self:
-        """Fit to training cells.
+        """Fit to total counts (cells,) of training cells, given their conditions and latents.
 
-        Parameters
-        ----------
-        totals
-            Total counts, (cells,).
-        labels, levels
-            Condition values (cells, conditions), and how many values each condition has.
-        latent
-            Numbers of mean 0 and variance 1, (cells, numbers).
+        ``labels`` (cells, conditions) are values of conditions, of which each has so many
+        ``levels``; ``latent`` (cells, numbers) has mean 0 and variance 1.
         """
         slope = None
         ends = (0.0, 0.0)

@@ -14,23 +14,15 @@ from scimf.dynamics.fitted import FittedSDE
 
 
 def load_model(path: Path | str, *, device: str = "auto") -> FittedSDE | FittedCounts | FittedFlow:
-    """Read a saved model; it gives what the model gave that was saved.
+    """Read what ``model.save(path)`` wrote; it gives what the model gave that was saved.
 
-    Nothing in the file is executed: it holds weights and plain values only.
-
-    Parameters
-    ----------
-    path
-        What was given to the ``save`` of a fitted model.
-    device
-        "auto" (a GPU when there is one), "cpu" or "cuda".
+    Nothing in the file is executed: it holds weights and plain values only. ``device`` is "auto" (a
+    GPU when there is one), "cpu" or "cuda".
 
     Raises
     ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If it is damaged or no saved model; names it.
+    FileNotFoundError, ValueError
+        If there is no such file, or it is damaged or no saved model; names it.
     """
     path = Path(path)
     if not path.is_file():

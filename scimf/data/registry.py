@@ -31,11 +31,9 @@ def fetch(name: str, **options) -> list[Path]:
 
     Raises
     ------
-    DataUnavailable
-        A file is missing and cannot be downloaded, or is to be had by hand; says how and where to
-        put it.
-    ValueError
-        A file, found or downloaded, has another sha256 than the registry names.
+    DataUnavailable, ValueError
+        A file is missing and cannot be downloaded, or is to be had by hand: says how and where to
+        put it. A file, found or downloaded, has another sha256 than the registry names.
     """
     return [_fetched(name, row) for row in _rows_of(name, **options)]
 

@@ -48,12 +48,8 @@ class Space:
     def encode(self, adata: ad.AnnData) -> np.ndarray:
         """Return coordinates (cells, d), float32, of any cells measured in the same genes.
 
-        The genes may come in any order; of counts, log-normalised cells are taken too.
-
-        Raises
-        ------
-        ValueError
-            If genes are missing, if X is not finite, or of another form.
+        The genes may come in any order; of counts, log-normalised cells are taken too. A
+        ``ValueError`` if genes are missing, if X is not finite, or of another form.
         """
         x = self._chosen(adata)
         if not len(self.components):

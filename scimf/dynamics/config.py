@@ -54,6 +54,12 @@ class SDEConfig(Config):
     clip: float = 1.0  #: largest global gradient norm; 0.1 in the published code
     #: decay of the running mean of the weights that is kept in the end; 0: the last weights
     average: float = 0.0
+    #: net rate of division: "none", one for each "type", by the "state" of a cell, or by its state
+    #: and what it hears from others ("heard")
+    growth: str = "none"
+    #: of the mean squared growth rate: what may have moved then has not multiplied
+    growth_weight: float = 0.01
+    mass_weight: float = 1.0  #: of the squared error of the logarithm of totals, where known
     #: decoupled weight decay of the interaction (AdamW, Loshchilov & Hutter 2019)
     interaction_decay: float = 0.0
     #: train the additive form on what is received beyond the average; the model is the same
@@ -70,6 +76,7 @@ class SDEConfig(Config):
         self.require_one_of("start", ("segment", "t0"))
         self.require_one_of("loss", ("energy", "ot", "debiased_ot", "sinkhorn"))
         self.require_one_of("schedule", ("cosine", "step"))
+        self.require_one_of("growth", ("none", "type", "state", "heard"))
         self.require_positive(
             "rank", "heads", "layers", "batch_cells", "steps", "dt", "lr", "sigma"
         )
@@ -79,6 +86,8 @@ class SDEConfig(Config):
             self._refuse("centred", f'needs interaction="additive", not {self.interaction!r}')
         if not self.interaction_decay >= 0:
             self._refuse("interaction_decay", "expected a number from 0")
+        if self.growth != "none" and (self.loss != "energy" or self.warm_steps):
+            self._refuse("growth", 'needs loss="energy" and no warm_steps')
         if self.warm_steps and self.start != "segment":
             self._refuse("warm_steps", f'needs start="segment", not start={self.start!r}')
         if list(self.stages) != sorted(self.stages):
@@ -110,6 +119,8 @@ class SDEConfig(Config):
                 "data": self.data_weight,
                 "kinetic": self.kinetic_weight,
                 "interaction": self.interaction_weight,
+                "growth": self.growth_weight,
+                "mass": self.mass_weight,
             },
             advice=f" or dt (now {self.dt})",
         )

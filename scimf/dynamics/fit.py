@@ -1,7 +1,7 @@
 """Fit an interacting neural SDE to snapshots: resumable, cached by the hash of its inputs."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby, pairwise
 from operator import itemgetter
 from pathlib import Path
@@ -30,12 +30,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What a fit sees: clouds in network coordinates, densities, and the scale of time."""
+    """What a fit sees: clouds in network coordinates, densities, and the scale of time.
+
+    ``mass`` and ``kinds`` (number of the type of each cell) only if cells divide and die.
+    """
 
     clouds: dict[tuple[str, float], Tensor]  #: (population, real time) -> (cells, dim)
     density: dict[str, float]
     time_scale: TimeScale
     standardiser: Standardiser
+    mass: dict[tuple[str, float], float] = field(default_factory=dict)
+    kinds: dict[tuple[str, float], Tensor] = field(default_factory=dict)
+    types: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, train: Snapshots, split: "Split", config: SDEConfig) -> "TrainingData":
@@ -43,7 +49,28 @@ class TrainingData:
         standardiser = Standardiser.of(train, rescale=config.rescale)
         time_scale = TimeScale.of(split.times, split.train_times, config.time)
         clouds = {key: standardiser.transform(x) for key, x in train.cells.items()}
-        return cls(clouds, train.density, time_scale, standardiser)
+        scales = (time_scale, standardiser)
+        if config.growth == "none":
+            return cls(clouds, train.density, *scales)
+        types, kinds = (), {}
+        if config.growth == "type":
+            types, kinds = train.numbered_types()
+        return cls(clouds, train.density, *scales, train.mass, kinds, types)
+
+    def density_at(self, population: str, time: float) -> float:
+        """Relative density of a population when it starts; it is denser once it has grown."""
+        return self.density[population] * self.mass.get((population, time), 1.0)
+
+    def log_mass(self, ways: list["Way"], meetings: list[list[tuple[int, float]]]) -> Tensor:
+        """Log change of totals since the start (intervals, groups), NaN where not known."""
+        found = torch.full((len(meetings), len(ways)), torch.nan)
+        for k, meeting in enumerate(meetings):
+            for g, time in meeting:
+                population, times = ways[g]
+                if (population, time) in self.mass and (population, times[0]) in self.mass:
+                    ratio = self.mass[population, time] / self.mass[population, times[0]]
+                    found[k, g] = np.log(ratio)
+        return found
 
     @property
     def dim(self) -> int:
@@ -59,6 +86,8 @@ class Batch:
     groups: Groups
     gaps: Tensor  # (intervals, groups), model time
     targets: list[tuple[Tensor, Tensor, Tensor]]  # per interval: rows, (rows, m, dim), (rows, m)
+    #: (intervals, groups), change of the logarithm of totals where cells grow; NaN: not known
+    log_mass: Tensor | None = None
 
     @classmethod
     def draw(
@@ -70,10 +99,13 @@ class Batch:
             chosen = torch.randperm(len(ways), generator=generator)[: config.batch_groups]
             ways = [ways[i] for i in chosen]
 
-        starts = []
+        starts, kinds = [], []
         for population, times in ways:
             cloud = data.clouds[population, times[0]]
-            starts.append(_drawn(cloud, config.batch_cells, generator))
+            rows = _drawn(len(cloud), config.batch_cells, generator)
+            starts.append(cloud[rows])
+            if data.kinds:
+                kinds.append(data.kinds[population, times[0]][rows])
         start, mask = pad(starts)
         grids, meetings = _grids(ways, data.time_scale, config.start)
         targets = []
@@ -81,7 +113,8 @@ class Batch:
             clouds = [data.clouds[ways[g][0], time] for g, time in meeting]
             if config.target_cells is not None or config.loss == "debiased_ot":
                 # The halves of the debiased loss need a random order.
-                clouds = [_drawn(cloud, config.target_cells, generator) for cloud in clouds]
+                n = config.target_cells
+                clouds = [cloud[_drawn(len(cloud), n, generator)] for cloud in clouds]
             observed, observed_mask = pad(clouds)
             rows = torch.tensor([g for g, _ in meeting])
             targets.append((rows, observed.to(device), observed_mask.to(device)))
@@ -89,11 +122,13 @@ class Batch:
         begin = torch.tensor([grid[0] for grid in grids], device=device)
         groups = Groups(
             mask=mask.to(device),
-            density=torch.tensor([data.density[p] for p, _ in ways], device=device),
+            density=torch.tensor([data.density_at(p, times[0]) for p, times in ways]).to(device),
             start_time=begin if config.stages else None,
+            kind=pad(kinds)[0].to(device) if kinds else None,
         )
         gaps = torch.tensor(grids).diff(dim=1).T.to(device)
-        return cls(start.to(device), groups, gaps, targets)
+        log_mass = data.log_mass(ways, meetings).to(device)
+        return cls(start.to(device), groups, gaps, targets, log_mass)
 
     def loss(
         self, sde: InteractingSDE, config: SDEConfig, generator: torch.Generator
@@ -102,19 +137,31 @@ class Batch:
 
         ``data``: mean distance over groups and times; ``kinetic``: mean kinetic energy per unit of
         model time; ``interaction``: mean squared interaction drift of the start cells, there only
-        if weighed.
+        if weighed. Of growing cells also ``growth``, mean squared rate per unit of model time, and
+        ``mass``, mean squared error of the logarithm of totals where they are known.
         """
         mask = self.groups.mask
-        states, energy = roll_out(
+        paths = roll_out(
             sde, self.start, self.gaps, dt=config.dt, groups=self.groups, generator=generator
         )
         distance = LOSSES[config.loss]
         values = []
-        for state, (rows, observed, observed_mask) in zip(states, self.targets, strict=True):
-            values.append(distance(state[rows], observed, mask[rows], observed_mask))
+        for state, weight, target in zip(paths.states, paths.weight, self.targets, strict=True):
+            rows, observed, observed_mask = target
+            weighted = {} if sde.growth is None else {"weight": weight[rows]}
+            values.append(distance(state[rows], observed, mask[rows], observed_mask, **weighted))
         elapsed = self.gaps.sum(0)  # (groups,)
-        kinetic = ((energy[-1] * mask).sum(1) / mask.sum(1) / elapsed).mean()
-        terms = {"data": torch.cat(values).mean(), "kinetic": kinetic}
+
+        def per_time(integral: Tensor) -> Tensor:  # (groups, cells)
+            return ((integral * mask).sum(1) / mask.sum(1) / elapsed).mean()
+
+        terms = {"data": torch.cat(values).mean(), "kinetic": per_time(paths.energy[-1])}
+        if sde.growth is not None:
+            terms["growth"] = per_time(paths.growth[-1])
+            log_mass = ((paths.weight * mask).sum(2) / mask.sum(1)).log()
+            error = (log_mass - self.log_mass).square()
+            known = self.log_mass.isfinite()
+            terms["mass"] = error.where(known, 0).sum() / known.sum().clamp_min(1)
         if config.interaction_weight:
             drift = sde.interaction_drift(self.start, mask, self.groups.density)
             terms["interaction"] = (drift.square().sum(-1) * mask).sum() / mask.sum()
@@ -151,9 +198,9 @@ def _grids(
     return [list(map(time_scale, times)) for times in passed], meetings
 
 
-def _drawn(cloud: Tensor, n: int | None, generator: torch.Generator) -> Tensor:
-    """Draw ``n`` cells, or all of them, in random order."""
-    return cloud[torch.randperm(len(cloud), generator=generator)[:n]]
+def _drawn(n_cells: int, n: int | None, generator: torch.Generator) -> Tensor:
+    """Draw the rows of ``n`` cells, or of all of them, in random order."""
+    return torch.randperm(n_cells, generator=generator)[:n]
 
 
 def _flow_matching_loss(
@@ -236,7 +283,7 @@ def fit(
     starts = Snapshots.to_start_from(adata, split)
     unit = str(adata.uns.get("scimf", {}).get("time_unit", "a.u."))
     scales = data.standardiser, data.time_scale
-    return FittedSDE(sde, config, *scales, starts, space, seed, history, unit)
+    return FittedSDE(sde, config, *scales, starts, space, seed, history, unit, data.types)
 
 
 def _refuse_other_split(space: "Space | None", split: "Split") -> None:
@@ -257,8 +304,11 @@ def _checkpoint(cache: Path, data: TrainingData, config: SDEConfig, seed: int) -
         "snapshots": keys,
         "density": data.density,
         "time_scale": data.time_scale,
+        "mass": data.mass,
+        "types": data.types,
     }
     arrays = [data.clouds[key].numpy() for key in keys]
+    arrays += [data.kinds[key].numpy() for key in keys if data.kinds]
     name = identity(_train, settings=settings, arrays=arrays)
     return Checkpoint(cache / f"{name}.pt", name, {"config": config.to_dict(), "seed": seed})
 
@@ -272,8 +322,10 @@ def _train(
     progress: Progress,
 ) -> tuple[InteractingSDE, dict[str, list[float]]]:
     with seeded(seed):
-        sde = InteractingSDE(data.dim, config).to(device)
+        sde = InteractingSDE(data.dim, config, len(data.types)).to(device)
     others = [*sde.intrinsic.parameters(), *sde.diffusion.parameters()]
+    if sde.growth is not None:
+        others += sde.growth.parameters()
     interacting = list(sde.interaction.parameters())
     groups = [
         {"params": others, "weight_decay": 0.0},

@@ -14,7 +14,7 @@ from scimf.core.parallel import seeded
 from scimf.dynamics.config import SDEConfig
 from scimf.dynamics.integrate import Groups, roll_out
 from scimf.dynamics.model import InteractingSDE
-from scimf.dynamics.snapshots import KEY, Snapshots, Standardiser, TimeScale, contexts
+from scimf.dynamics.snapshots import KEY, Snapshots, Standardiser, TimeScale, cell_types, contexts
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -43,6 +43,8 @@ class FittedSDE:
         Of the training; the terms of the loss at every step.
     time_unit
         Of the data.
+    types
+        Names of the types, if growth goes by type.
     """
 
     sde: InteractingSDE
@@ -54,6 +56,7 @@ class FittedSDE:
     seed: int
     history: dict[str, list[float]] = field(repr=False)
     time_unit: str = "a.u."
+    types: tuple[str, ...] = ()
 
     @property
     def device(self) -> torch.device:
@@ -94,7 +97,8 @@ class FittedSDE:
         AnnData
             ``X`` in gene space (or the coordinates themselves if there are no genes),
             ``obsm["X_scimf"]``, ``obs``: time, population, start_time, start_cell (the observed
-            cell each simulated one began as).
+            cell each simulated one began as), cell_type (that it began as, where known); of a model
+            with growth also weight, the cells that each one stands for, 1 at the start.
         """
         if start not in ("previous", "t0"):
             raise ValueError(f'start: expected "previous" or "t0", got {start!r}')
@@ -105,7 +109,7 @@ class FittedSDE:
         times = self._real_times(times)
         generator = torch.Generator(self.device).manual_seed(seed)
         rng = np.random.default_rng(seed)
-        blocks: list[np.ndarray] = []
+        blocks, weights, types = [], [], []
         labels: list[Label] = []
         for p in names:
             for time in times:
@@ -119,11 +123,20 @@ class FittedSDE:
                 size = min(n_seen, max_context)
                 wanted = size if n is None else n
                 chosen = _rounds(n_seen, size, wanted, rng)
-                cells = [self._simulate(p, origin, time, rows, generator) for rows in chosen]
-                blocks.append(np.concatenate(cells)[:wanted])
+                found = [self._simulate(p, origin, time, rows, generator) for rows in chosen]
+                cells, weight = (
+                    np.concatenate(parts)[:wanted] for parts in zip(*found, strict=True)
+                )
+                blocks.append(cells[:wanted])
+                weights.append(weight[:wanted])
                 for i in np.concatenate(chosen)[:wanted]:
                     labels.append((float(time), p, origin, self.starts.names[p, origin][i]))
-        return self.package(np.concatenate(blocks), labels)
+                    if self.starts.types:
+                        types.append(self.starts.types[p, origin][i])
+        more = {"cell_type": types} if types else {}
+        if self.sde.growth is not None:
+            more["weight"] = np.concatenate(weights)
+        return self.package(np.concatenate(blocks), labels, more)
 
     def _real_times(self, times: Iterable[float] | float) -> list[float]:
         given = [times] if np.isscalar(times) else list(times)
@@ -143,29 +156,40 @@ class FittedSDE:
         time: float,
         rows: np.ndarray,
         generator: torch.Generator,
-    ) -> np.ndarray:
-        """Simulate some cells of one snapshot together to a time, (cells, dim)."""
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Simulate some cells of one snapshot together: places (cells, dim), weights (cells,)."""
         begin = self.time_scale(origin)
         cloud = self.starts.cells[population, origin]
         x = self.standardiser.transform(cloud[rows])[None].to(self.device)
+        density = self.starts.density[population]
+        if self.sde.growth is not None:
+            density = density * self.starts.mass.get((population, origin), 1.0)
         groups = Groups(
-            density=x.new_tensor([self.starts.density[population]]),
+            density=x.new_tensor([density]),
             start_time=x.new_tensor([begin]) if self.config.stages else None,
+            kind=self._kind(self.starts.types[population, origin][rows]) if self.types else None,
         )
         gaps = x.new_tensor([[self.time_scale(time) - begin]])
-        states, _ = roll_out(
-            self.sde, x, gaps, dt=self.config.dt, groups=groups, generator=generator
-        )
-        return self.standardiser.inverse(states[-1, 0])
+        paths = roll_out(self.sde, x, gaps, dt=self.config.dt, groups=groups, generator=generator)
+        return self.standardiser.inverse(paths.states[-1, 0]), paths.weight[-1, 0].cpu().numpy()
 
-    def package(self, cells: np.ndarray, labels: list[Label]) -> "AnnData":
-        """Cells (cells, dim) and their labels as :meth:`sample` returns them."""
+    def _kind(self, types: np.ndarray) -> torch.Tensor:  # (1, cells)
+        """Return the number of the type of each cell."""
+        if unknown := sorted(set(types) - set(self.types)):
+            raise ValueError(f'obs["cell_type"]: {unknown} not among those trained, {self.types}')
+        return torch.as_tensor(np.searchsorted(self.types, types), device=self.device)[None]
+
+    def package(
+        self, cells: np.ndarray, labels: list[Label], more: dict[str, Any] | None = None
+    ) -> "AnnData":
+        """Cells (cells, dim), their labels and ``more`` columns as :meth:`sample` returns them."""
         import anndata as ad
         import pandas as pd
 
         obs = pd.DataFrame(labels, columns=["time", "population", "start_time", "start_cell"])
         obs.index = [f"simulated{i}" for i in range(len(obs))]
         obs["population"] = obs["population"].astype("category")
+        obs = obs.assign(**(more or {}))
         if self.space is None:
             form = "state"
             x = cells
@@ -199,7 +223,7 @@ class FittedSDE:
         time = adata.obs["time"].to_numpy(float)
         intrinsic = np.zeros_like(coordinates)
         interaction = np.zeros_like(coordinates)
-        for rows, density in contexts(adata):
+        for rows, density in contexts(adata, grown=self.sde.growth is not None):
             x = self.standardiser.transform(coordinates[rows])[None].to(self.device)
             now = float(time[rows[0]])
             rate = self.time_scale.rate(now) * self.standardiser.scale
@@ -209,10 +233,26 @@ class FittedSDE:
             interaction[rows] = message[0].cpu().numpy() * rate
         return intrinsic, interaction
 
+    @torch.no_grad()
+    def growth_rate(self, adata: "AnnData") -> np.ndarray:  # (cells,)
+        """Net rate of division of observed cells, per unit of **real** time; 0 without growth."""
+        rate = np.zeros(adata.n_obs)
+        if self.sde.growth is None:
+            return rate
+        coordinates = np.asarray(adata.obsm[KEY])
+        types = cell_types(adata) if self.types else None
+        time = adata.obs["time"].to_numpy(float)
+        for rows, density in contexts(adata, grown=True):
+            x = self.standardiser.transform(coordinates[rows])[None].to(self.device)
+            kind = self._kind(types[rows]) if self.types else None
+            found = self.sde.growth(x, density=x.new_tensor([density]), kind=kind)
+            rate[rows] = found[0].cpu().numpy() * self.time_scale.rate(float(time[rows[0]]))
+        return rate
+
     def untrained(self, *, seed: int = 0) -> Self:
         """Return the same model with freshly drawn weights: what it says before any data."""
         with seeded(seed):
-            sde = InteractingSDE(self.sde.dim, self.config)
+            sde = InteractingSDE(self.sde.dim, self.config, len(self.types))
         return replace(self, sde=sde.to(self.device).eval())
 
     def save(self, path: Path | str) -> None:
@@ -231,6 +271,7 @@ class FittedSDE:
             "seed": self.seed,
             "history": self.history,
             "time_unit": self.time_unit,
+            "types": list(self.types),
         }
 
     @classmethod
@@ -239,22 +280,24 @@ class FittedSDE:
         config = SDEConfig.from_dict(values["config"])
         centre = np.asarray(values["standardiser"]["centre"])
         standardiser = Standardiser(centre, values["standardiser"]["scale"])
-        starts = values["starts"]
-        cells = {key: np.asarray(x) for key, x in starts["cells"].items()}
-        names = {key: np.asarray(texts) for key, texts in starts["names"].items()}
+        starts = dict(values["starts"])
+        for name in {"cells", "names", "types"} & set(starts):  # older files have no types
+            starts[name] = {key: np.asarray(x) for key, x in starts[name].items()}
+        types = tuple(values.get("types", ()))
         with seeded(0):  # the weights are replaced, the caller's random state is not
-            sde = InteractingSDE(len(centre), config)
+            sde = InteractingSDE(len(centre), config, len(types))
         sde.load_state_dict(values["weights"])
         return cls(
             sde.eval(),
             config,
             standardiser,
             TimeScale(**values["time_scale"]),
-            Snapshots(cells, names, starts["density"]),
+            Snapshots(**starts),
             space,
             values["seed"],
             values["history"],
             values.get("time_unit", "a.u."),  # older files do not have it
+            types,
         )
 
 
@@ -263,11 +306,14 @@ def velocity(model: FittedSDE, adata: "AnnData") -> np.ndarray:  # (cells, dim)
 
     ``obsm["velocity_scimf"]`` is the sum of ``obsm["velocity_intrinsic_scimf"]`` and
     ``obsm["velocity_interaction_scimf"]``; data coordinates per unit of real time, without noise.
+    Of a model with growth ``obs["growth_rate"]`` is the net rate of division of each cell.
     """
     intrinsic, interaction = model.drift(adata)
     adata.obsm["velocity_intrinsic_scimf"] = intrinsic
     adata.obsm["velocity_interaction_scimf"] = interaction
     adata.obsm["velocity_scimf"] = intrinsic + interaction
+    if model.sde.growth is not None:
+        adata.obs["growth_rate"] = model.growth_rate(adata)
     return intrinsic + interaction
 
 

@@ -1,6 +1,7 @@
 """Simulate populations through time: Euler-Maruyama, the paths of ``torchsde``."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -22,17 +23,29 @@ class Groups:
         (groups,), the group from which each group receives; itself if omitted.
     start_time
         (groups,), model time of the start; only an intrinsic drift with ``stages`` asks for it.
+    kind
+        (groups, cells), number of the type of each cell; only growth by type asks for it.
     """
 
     mask: Tensor | None = None
     density: Tensor | None = None
     context: Tensor | None = None
     start_time: Tensor | None = None
+    kind: Tensor | None = None
 
     def only(self, rows: Tensor) -> "Groups":
         """Return what is known of some of the groups."""
         known = {name: value[rows] for name, value in vars(self).items() if value is not None}
         return Groups(**known)
+
+
+class Paths(NamedTuple):
+    """Where cells are after each interval, (intervals, groups, cells, ...)."""
+
+    states: Tensor  #: (..., dim)
+    energy: Tensor  #: kinetic, since the start: the integral of |f|^2 dt, times the weight
+    weight: Tensor  #: cells that each stands for; 1 at the start, and without growth
+    growth: Tensor  #: the integral of g^2 dt, times the weight
 
 
 def roll_out(
@@ -43,7 +56,7 @@ def roll_out(
     dt: float,
     groups: Groups = Groups(),
     generator: torch.Generator | None = None,
-) -> tuple[Tensor, Tensor]:
+) -> Paths:
     """Simulate populations through consecutive intervals; the paths are those of ``torchsde``.
 
     Parameters
@@ -63,28 +76,19 @@ def roll_out(
         What is known of each group.
     generator
         Source of the noise; on the device of ``x``.
-
-    Returns
-    -------
-    states, energy
-        (intervals, groups, cells, dim) after each interval, and (intervals, groups, cells), the
-        kinetic energy accumulated since the start, the integral of |f|^2 dt.
     """
     n_steps = (gaps.double() / dt).round().clamp_min(1)  # (intervals, groups)
     if groups.context is not None:
         n_steps = n_steps.amax(1, keepdim=True).expand_as(n_steps)
     ways, way_of = n_steps.unique(dim=1, return_inverse=True)
-    rows, states, energies = [], [], []
+    rows, found = [], []
     for way, counts in enumerate(ways.int().T.tolist()):  # nobody waits for the longest way
         mine = (way_of == way).nonzero()[:, 0]
-        found = _roll_out_together(
-            sde, x[mine], gaps[:, mine], counts, groups.only(mine), generator
-        )
         rows.append(mine)
-        states.append(found[0])
-        energies.append(found[1])
+        together = (sde, x[mine], gaps[:, mine], counts, groups.only(mine), generator)
+        found.append(_roll_out_together(*together))
     order = torch.cat(rows).argsort()
-    return torch.cat(states, 1)[:, order], torch.cat(energies, 1)[:, order]
+    return Paths(*(torch.cat(parts, 1)[:, order] for parts in zip(*found, strict=True)))
 
 
 def _roll_out_together(
@@ -94,24 +98,32 @@ def _roll_out_together(
     n_steps: list[int],
     groups: Groups,
     generator: torch.Generator | None,
-) -> tuple[Tensor, Tensor]:
+) -> Paths:
     """Simulate groups that take equally many steps."""
+    growth = getattr(sde, "growth", None)
     options = {}  # a drift that is written in a notebook need not know of these
     if groups.context is not None:
         options["context"] = groups.context
     if groups.start_time is not None:
         options["time"] = groups.start_time.to(x)
     energy = x.new_zeros(x.shape[:2])
-    states, energies = [], []
+    weight = x.new_ones(x.shape[:2])
+    grown = x.new_zeros(x.shape[:2])
+    found = []
     for gap, n in zip(gaps.to(x), n_steps, strict=True):
         h = (gap / n)[:, None, None]  # (groups, 1, 1)
         for _ in range(n):
+            if growth is not None:
+                options["weight"] = weight
             drift = sde.drift(x, groups.mask, groups.density, **options)
             noise = torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device)
-            energy = energy + drift.square().sum(-1) * h[..., 0]
+            energy = energy + weight * drift.square().sum(-1) * h[..., 0]
+            if growth is not None:
+                rate = growth(x, groups.mask, groups.density, weight, groups.kind)
+                grown = grown + weight * rate.square() * h[..., 0]
+                weight = weight * (rate * h[..., 0]).exp()
             x = x + drift * h + sde.diffusion(x) * h.sqrt() * noise
             if "time" in options:
                 options["time"] = options["time"] + h[:, 0, 0]
-        states.append(x)
-        energies.append(energy)
-    return torch.stack(states), torch.stack(energies)
+        found.append((x, energy, weight, grown))
+    return Paths(*(torch.stack(parts) for parts in zip(*found, strict=True)))

@@ -7,6 +7,7 @@ to every cell of the same shape. Their other arguments, all optional, are
 - ``density`` (groups,): relative density of each population;
 - ``sender_weight`` (groups, cells): how much each sender counts, **with the normaliser kept**; 0 is
   silence;
+- ``weight`` (groups, cells): how many cells each one stands for, where cells divide and die;
 - ``context`` (groups,): the group from which each group receives; itself if omitted.
 
 Derived in notebook 02 (attention and additive). Large populations are computed exactly, one block
@@ -86,9 +87,11 @@ class CellAttention(nn.Module):
         density: Tensor | None = None,
         sender_weight: Tensor | None = None,
         context: Tensor | None = None,
+        weight: Tensor | None = None,
     ) -> Tensor:  # (g, n, dim)
         """Return the message to each cell; a population of one cell gets none."""
-        plain = mask is None and context is None and not (self.dropout and self.training)
+        plain = mask is None and context is None and weight is None
+        plain = plain and not (self.dropout and self.training)
         mask = _everyone(x) if mask is None else mask
         query, key, value = self.project(x)
         if sender_weight is not None:
@@ -99,6 +102,8 @@ class CellAttention(nn.Module):
 
         def mix(rows: slice) -> Tensor:
             allowed = _may_receive(mask, context, rows)
+            if weight is not None:
+                allowed = _log_weight(weight, context).where(allowed, -torch.inf)
             dropout = self.dropout if self.training else 0.0
             return F.scaled_dot_product_attention(
                 query[:, :, rows], key, value, attn_mask=allowed, dropout_p=dropout
@@ -122,10 +127,17 @@ class AdditiveInteraction(nn.Module):
     The contribution of each sender is exact, the cost is linear in the number of cells.
     """
 
-    def __init__(self, dim: int, rank: int = 8, hidden: int = 64, activation: str = "silu") -> None:
+    def __init__(
+        self,
+        dim: int,
+        rank: int = 8,
+        hidden: int = 64,
+        activation: str = "silu",
+        n_out: int | None = None,
+    ) -> None:
         super().__init__()
         self.rank = rank
-        self.receive = mlp([dim, hidden, rank * dim], activation)
+        self.receive = mlp([dim, hidden, rank * (n_out or dim)], activation)
         self.send = mlp([dim, hidden, rank], activation)
         # What is received on average in training, if centred.
         self.register_buffer("usual", torch.zeros(rank))
@@ -137,14 +149,16 @@ class AdditiveInteraction(nn.Module):
         density: Tensor | None = None,
         sender_weight: Tensor | None = None,
         context: Tensor | None = None,
+        weight: Tensor | None = None,
         *,
         centred: bool = False,
     ) -> Tensor:  # (g, n, dim)
         """Return the message to each cell, if ``centred`` less :meth:`usual_message`."""
         mask = _everyone(x) if mask is None else mask
         sent = self.send(x) * mask[..., None]  # (g, n, rank)
-        if sender_weight is not None:
-            sent = sent * sender_weight[..., None]
+        for factor in (sender_weight, weight):
+            if factor is not None:
+                sent = sent * factor[..., None]
         total = sent.sum(1, keepdim=True)
         total = total - sent if context is None else total[context].expand_as(sent)
         received = total / _n_senders(mask, context)
@@ -215,6 +229,7 @@ class OccupancyInteraction(nn.Module):
         density: Tensor | None = None,
         context: Tensor | None = None,
         rows: slice = ALL,
+        weight: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return a (g, heads, receiver, sender), and v and u (g, heads, cells, dim).
 
@@ -230,6 +245,8 @@ class OccupancyInteraction(nn.Module):
         score = query @ key.transpose(-1, -2) / OCCUPANCY_WIDTH**0.5
         amount = _density_of_senders(x, density, context) / _n_senders(mask, context)
         score = score + torch.log(amount)[..., None]
+        if weight is not None:
+            score = score + _log_weight(weight, context)
         score = score.masked_fill(~_may_receive(mask, context, rows), -torch.inf)
         # The padded sender is nobody, with score 0.
         return F.pad(score, (1, 0)).softmax(-1)[..., 1:], v, u
@@ -241,6 +258,7 @@ class OccupancyInteraction(nn.Module):
         density: Tensor | None = None,
         sender_weight: Tensor | None = None,
         context: Tensor | None = None,
+        weight: Tensor | None = None,
     ) -> Tensor:  # (g, n, dim)
         """Return the message to each cell."""
         mask = _everyone(x) if mask is None else mask
@@ -248,7 +266,7 @@ class OccupancyInteraction(nn.Module):
             sender_weight = sender_weight[context]
 
         def mix(rows: slice) -> Tensor:
-            a, v, u = self.occupancy(x, mask, density, context, rows)
+            a, v, u = self.occupancy(x, mask, density, context, rows, weight)
             if sender_weight is not None:
                 a = a * sender_weight[:, None, None, :]
             return (a @ v - a.sum(-1, keepdim=True) * u).sum(1)
@@ -283,6 +301,10 @@ def _may_receive(
     # A softmax over nothing is NaN; such a message is dropped later.
     nobody = ~allowed.any(-1, keepdim=True)
     return (allowed | nobody)[:, None]
+
+
+def _log_weight(weight: Tensor, context: Tensor | None) -> Tensor:  # (g, 1, 1, n)
+    return (weight if context is None else weight[context]).log()[:, None, None]
 
 
 def _n_senders(mask: Tensor, context: Tensor | None) -> Tensor:  # (g, 1, 1)

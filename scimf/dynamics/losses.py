@@ -44,7 +44,8 @@ class _MeanDistance(torch.autograd.Function):
     :math:`\partial \|x_i - y_j\| / \partial x_i = (x_i - y_j) / \|x_i - y_j\|`, so the gradient of
     the weighted sum is :math:`a_i \sum_j b_j (x_i - y_j) / \|x_i - y_j\| = a_i \bigl(x_i \sum_j
     w_{ij} - \sum_j w_{ij} y_j\bigr)` with :math:`w_{ij} = b_j / \|x_i - y_j\|`: a row sum and one
-    matrix product. Within one cloud every pair counts twice.
+    matrix product. Within one cloud every pair counts twice. The gradient of weights that are
+    learned (``left``) is :math:`\sum_j b_j \|x_i - y_j\|`, less their part in the number of pairs.
     """
 
     @staticmethod
@@ -73,7 +74,13 @@ class _MeanDistance(torch.autograd.Function):
         weight = F.threshold(distance, 1.1 * CLOSEST, torch.inf).reciprocal_() * right[:, None]
         along = x * weight.sum(-1, keepdim=True) - weight @ y
         times = (gradient * scale * (1 + ctx.same))[:, None, None]
-        return along * left[..., None] * times, None, None, None
+        of_left = None
+        if ctx.needs_input_grad[2]:
+            sums = (distance @ right[:, :, None])[..., 0]  # (g, n)
+            mean = (left * sums).sum(1, keepdim=True) * scale[:, None]
+            pairs = right.sum(1, keepdim=True) - left * ctx.same
+            of_left = (sums - mean * pairs) * times[..., 0]
+        return along * left[..., None] * times, None, of_left, None
 
 
 def _weights(mask: Tensor | None, cloud: Tensor) -> Tensor:  # (g, n)
@@ -81,15 +88,23 @@ def _weights(mask: Tensor | None, cloud: Tensor) -> Tensor:  # (g, n)
 
 
 def _energy_loss(
-    x: Tensor, y: Tensor, mask_x: Tensor | None = None, mask_y: Tensor | None = None
+    x: Tensor,
+    y: Tensor,
+    mask_x: Tensor | None = None,
+    mask_y: Tensor | None = None,
+    weight: Tensor | None = None,
 ) -> Tensor:  # (g,)
     """Return the unbiased energy distance of each group; a draw may be negative.
 
     Székely & Rizzo (2013), doi 10.1016/j.jspi.2013.03.018. Derived in notebook 03. Two cells on
-    either side are needed. The gradient is that of ``x``, the prediction; ``y`` is observed and has
-    none.
+    either side are needed. The gradient is that of ``x``, the prediction, and of its ``weight``
+    (g, n), of which only proportions count; ``y`` is observed and has none.
     """
     left = _weights(mask_x, x)
+    if weight is not None:
+        n = left.sum(1, keepdim=True)
+        left = left * weight
+        left = left * (n / left.sum(1, keepdim=True))
     right = _weights(mask_y, y)
     between = _MeanDistance.apply(x, y.detach(), left, right)
     within_x = _MeanDistance.apply(x, None, left, left)

@@ -6,6 +6,10 @@ For the cells :math:`x_1, \dots, x_N` of one population with law :math:`\mu` and
 .. math:: \mathrm{d}x_i = \bigl[f_\text{intrinsic}(x_i)
           + f_\text{interaction}(x_i, \mu, s)\bigr]\,\mathrm{d}t + \sigma(x_i)\,\mathrm{d}W_i .
 
+Where cells divide and die, each simulated cell stands for :math:`w_i` cells, with
+:math:`\mathrm{d} \log w_i = g(x_i, \mu, s)\,\mathrm{d}t`; they count in :math:`\mu` with their
+weights (notebook 06).
+
 Shapes: several populations are one batch, ``x`` (groups, cells, dim) with ``mask`` (groups, cells)
 that is ``False`` on padding and ``density`` (groups,). Cells receive from their own group only, and
 never from themselves. Derived in notebook 02.
@@ -102,19 +106,61 @@ class _Diffusion(nn.Module):
         return log_sigma.exp().expand_as(x)
 
 
-class InteractingSDE(nn.Module):
-    """Intrinsic drift + interaction drift + diffusion, in model units.
+class _Growth(nn.Module):
+    """Net rate of division per unit of model time; from zero everywhere.
 
-    See ``SDEConfig.rescale`` and ``SDEConfig.time`` for the units.
+    One for each ``"type"``, or of the ``"state"`` of a cell, or also of what it hears (``"heard"``,
+    an additive interaction with one output).
     """
 
-    def __init__(self, dim: int, config: SDEConfig) -> None:
+    def __init__(self, dim: int, config: SDEConfig, n_types: int) -> None:
+        super().__init__()
+        self.rate = nn.Parameter(torch.zeros(n_types)) if config.growth == "type" else None
+        self.net = self.heard = None
+        last = []
+        if config.growth != "type":
+            self.net = mlp([dim, *config.hidden, 1], config.activation)
+            last.append(self.net[-1])
+        if config.growth == "heard":
+            sizes = {"rank": config.rank, "hidden": config.hidden_interaction, "n_out": 1}
+            self.heard = AdditiveInteraction(dim, activation=config.activation, **sizes)
+            last.append(self.heard.receive[-1])
+        for layer in last:
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+    def forward(
+        self,
+        x: Tensor,
+        mask: Tensor | None = None,
+        density: Tensor | None = None,
+        weight: Tensor | None = None,
+        kind: Tensor | None = None,
+    ) -> Tensor:  # (groups, cells)
+        """Rate of each cell; ``kind`` (groups, cells) is the number of its type."""
+        if self.rate is not None:
+            return self.rate[kind]
+        rate = self.net(x)
+        if self.heard is not None:
+            rate = rate + self.heard(x, mask, density, weight=weight)
+        return rate[..., 0]
+
+
+class InteractingSDE(nn.Module):
+    """Intrinsic drift + interaction drift + diffusion, and growth; in model units.
+
+    See ``SDEConfig.rescale`` and ``SDEConfig.time`` for the units. ``n_types`` is needed for growth
+    by type.
+    """
+
+    def __init__(self, dim: int, config: SDEConfig, n_types: int = 0) -> None:
         super().__init__()
         self.dim = dim
         self.centred = config.centred
         self.intrinsic = _IntrinsicDrift(dim, config)
         self.interaction = nn.ModuleList(_interaction_blocks(dim, config))
         self.diffusion = _Diffusion(dim, config)
+        self.growth = None if config.growth == "none" else _Growth(dim, config, n_types)
 
     def intrinsic_drift(self, x: Tensor, time: Tensor | None = None) -> Tensor:
         """Return what each cell does by itself, (groups, cells, dim).
@@ -132,6 +178,7 @@ class InteractingSDE(nn.Module):
         density: Tensor | None = None,
         sender_weight: Tensor | None = None,
         context: Tensor | None = None,
+        weight: Tensor | None = None,
     ) -> Tensor:
         """Return what each cell receives from others, (groups, cells, dim); zero if "none".
 
@@ -140,7 +187,7 @@ class InteractingSDE(nn.Module):
         if not self.interaction:
             return torch.zeros_like(x)
         for block in self.interaction:  # published: block l + 1 sees only the message of block l
-            x = block(x, mask, density, sender_weight, context)
+            x = block(x, mask, density, sender_weight, context, weight)
         return x
 
     def drift(
@@ -150,12 +197,14 @@ class InteractingSDE(nn.Module):
         density: Tensor | None = None,
         context: Tensor | None = None,
         time: Tensor | None = None,
+        weight: Tensor | None = None,
     ) -> Tensor:
         """Intrinsic plus interaction part, (groups, cells, dim)."""
+        others = {"context": context, "weight": weight}
         if self.centred:
-            message = self.interaction[0](x, mask, density, context=context, centred=True)
+            message = self.interaction[0](x, mask, density, **others, centred=True)
             return self.intrinsic(x, time) + message
-        message = self.interaction_drift(x, mask, density, context=context)
+        message = self.interaction_drift(x, mask, density, **others)
         return self.intrinsic_drift(x, time) + message
 
 
@@ -181,7 +230,9 @@ def matched_config(dim: int, config: SDEConfig) -> SDEConfig:
 
     def of_width(width: int) -> SDEConfig:
         hidden = (width,) * len(config.hidden)
-        return replace(config, interaction="none", hidden=hidden, centred=False)
+        growth = "state" if config.growth == "heard" else config.growth
+        changes = {"interaction": "none", "centred": False, "growth": growth}
+        return replace(config, hidden=hidden, **changes)
 
     def distance(width: int) -> int:
         return _n_parameters(dim, of_width(width)) - target

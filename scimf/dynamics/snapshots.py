@@ -1,7 +1,7 @@
 """Snapshots as tensors: which cells were seen in which population and when, in which units."""
 
 from bisect import bisect_right
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -60,6 +60,9 @@ class Snapshots:
     cells: dict[tuple[str, float], np.ndarray]  #: (population, time) -> (cells, dim), float32
     names: dict[tuple[str, float], np.ndarray]  #: obs_names of the same cells
     density: dict[str, float]  #: relative density of each population, 1 where unknown
+    #: of growing populations: cells relative to the start, and the type of each cell, where known
+    mass: dict[tuple[str, float], float] = field(default_factory=dict)
+    types: dict[tuple[str, float], np.ndarray] = field(default_factory=dict)
 
     @classmethod
     def of(cls, adata: "AnnData", mask: np.ndarray) -> "Snapshots":
@@ -80,14 +83,19 @@ class Snapshots:
             raise ValueError(f"{where} holds NaN or infinite values in cells that would be used")
         population = populations(adata)
         time = adata.obs["time"].to_numpy(float)
-        cells, names, density = {}, {}, {}
+        types = cell_types(adata) if "cell_type" in adata.obs else None
+        cells, names, density, mass, kinds = {}, {}, {}, {}, {}
         for p in np.unique(population[mask]):
             for t in np.unique(time[mask & (population == p)]):
                 rows = mask & (population == p) & (time == t)
                 cells[p, float(t)] = coordinates[rows]
                 names[p, float(t)] = adata.obs_names[rows].to_numpy(str)
-            density[p] = _density(adata, p, population == p)
-        return cls(cells, names, density)
+                if "mass" in adata.obs:
+                    mass[p, float(t)] = _amount(adata, "mass", rows, f"{p!r} at time {t:g}")
+                if types is not None:
+                    kinds[p, float(t)] = types[rows].astype(str)
+            density[p] = _amount(adata, "density", population == p, repr(p))
+        return cls(cells, names, density, mass, kinds)
 
     @classmethod
     def to_start_from(cls, adata: "AnnData", split: "Split") -> "Snapshots":
@@ -102,26 +110,37 @@ class Snapshots:
         cells = {}
         for key, names in self.names.items():
             cells[key] = values[adata.obs_names.get_indexer(names)]
-        return Snapshots(cells, self.names, self.density)
+        return replace(self, cells=cells)
 
     def only(self, population: str) -> "Snapshots":
         """Return the snapshots of one population."""
-        keys = [key for key in self.cells if key[0] == population]
-        cells = {key: self.cells[key] for key in keys}
-        names = {key: self.names[key] for key in keys}
-        return Snapshots(cells, names, {population: self.density[population]})
+        mine = []
+        for values in (self.cells, self.names, self.mass, self.types):
+            mine.append({key: value for key, value in values.items() if key[0] == population})
+        cells, names, mass, types = mine
+        return Snapshots(cells, names, {population: self.density[population]}, mass, types)
+
+    def numbered_types(self) -> tuple[tuple[str, ...], dict[tuple[str, float], Tensor]]:
+        """Names of the types, and of each cell the number of its type."""
+        if not self.types:
+            raise KeyError('adata.obs["cell_type"] is missing: growth by type needs it')
+        names = np.unique(np.concatenate(list(self.types.values())))
+        kinds = {}
+        for key, types in self.types.items():
+            kinds[key] = torch.as_tensor(np.searchsorted(names, types))
+        return tuple(names.tolist()), kinds
 
     def times(self, population: str) -> list[float]:
         """Sorted observed times of a population."""
         return sorted(t for p, t in self.cells if p == population)
 
 
-def _density(adata: "AnnData", population: str, mine: np.ndarray) -> float:
-    if "density" not in adata.obs:
+def _amount(adata: "AnnData", column: str, mine: np.ndarray, whose: str) -> float:
+    if column not in adata.obs:
         return 1.0
-    values = adata.obs["density"].to_numpy(float)[mine]
+    values = adata.obs[column].to_numpy(float)[mine]
     if not np.all(values == values[0]) or not values[0] > 0:
-        where = f'obs["density"] of population {population!r}'
+        where = f'obs["{column}"] of population {whose}'
         raise ValueError(f"{where}: expected one positive number for all its cells")
     return float(values[0])
 
@@ -182,13 +201,18 @@ def pad(clouds: list[Tensor]) -> tuple[Tensor, Tensor]:
     return stacked, places[None] < sizes[:, None]
 
 
-def contexts(adata: "AnnData") -> list[tuple[np.ndarray, float]]:
-    """Rows of each population x time snapshot, with the density of the population."""
+def contexts(adata: "AnnData", *, grown: bool = False) -> list[tuple[np.ndarray, float]]:
+    """Rows of each population x time snapshot, with the density of the population.
+
+    ``grown``: times ``obs["mass"]``, by how much it has grown.
+    """
     population = populations(adata)
     time = adata.obs["time"].to_numpy(float)
     density = np.ones(adata.n_obs)
     if "density" in adata.obs:
         density = adata.obs["density"].to_numpy(float)
+    if grown and "mass" in adata.obs:
+        density = density * adata.obs["mass"].to_numpy(float)
     found = []
     for p in np.unique(population):
         for t in np.unique(time):

@@ -1,1 +1,1 @@
-"""Held-out scores beside floors and baselines, for cells in coordinates and for counts."""
+"""Held-out scores beside floors and baselines, for cells in coordinates."""

@@ -26,7 +26,7 @@ from scimf.core.parallel import side_by_side
 from scimf.dynamics.snapshots import Snapshots, cell_types
 from scimf.evaluation import distances
 from scimf.evaluation.baselines import BASELINES, Cloud, resample
-from scimf.evaluation.predictions import Key, Name, predicted_clouds
+from scimf.evaluation.predictions import Key, Name, one_hot_types, predicted_clouds
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from scimf.data.split import Split
 
 METRICS = ("w1", "w2", "energy_distance", "centred_energy", "cost_of_mean", "mmd2")
+#: Half the summed difference of the shares of types, if asked for; samples need cell_type.
+SHARE_ERROR = "share_error"
 GENE_METRICS = ("gene_mean_error", "gene_variance_error", "gene_sinkhorn")
 BANDWIDTH_CELLS = 1000  #: training cells whose median distance is the bandwidth of ``mmd2``
 
@@ -50,7 +52,7 @@ class Scoring(Config):
     draws, seed
         Random draws of the cells that are averaged, and their seed.
     metrics
-        Some of :data:`METRICS`; exact transport is what takes the time.
+        Some of :data:`METRICS` and :data:`SHARE_ERROR`; exact transport is what takes the time.
     """
 
     n: int = 1000
@@ -60,8 +62,9 @@ class Scoring(Config):
 
     def __post_init__(self) -> None:
         """Refuse metrics that do not exist."""
-        if unknown := set(self.metrics) - set(METRICS):
-            raise ValueError(f"Scoring.metrics: unknown {sorted(unknown)}, known {METRICS}")
+        known = (*METRICS, SHARE_ERROR)
+        if unknown := set(self.metrics) - set(known):
+            raise ValueError(f"Scoring.metrics: unknown {sorted(unknown)}, known {known}")
         object.__setattr__(self, "metrics", tuple(self.metrics))
 
 
@@ -114,7 +117,7 @@ def evaluate(
     scoring = scoring or Scoring()
     truth = Snapshots.of(adata, split.held_mask(adata))
     starts = Snapshots.to_start_from(adata, split)
-    cells, genes = predicted_clouds(samples, adata, truth, space)
+    cells, genes, shares = predicted_clouds(samples, adata, truth, space)
     bandwidth = _bandwidth(starts)
     if genes:
         values = space.expression(adata)
@@ -123,6 +126,12 @@ def evaluate(
     types = {}
     if "cell_type" in adata.obs and adata.obs["cell_type"].nunique() > 1:
         types = truth.replaced(adata, cell_types(adata)).cells
+    if SHARE_ERROR in scoring.metrics:
+        if not shares:
+            raise ValueError(f'{SHARE_ERROR}: obs["cell_type"] is missing in data or samples')
+        one_hot = one_hot_types(adata, np.unique(cell_types(adata)))
+        truth_types = truth.replaced(adata, one_hot)
+        starts_types = starts.replaced(adata, one_hot)
     jobs = []
     for population, time in sorted(cells):
         key = (population, time)
@@ -130,11 +139,13 @@ def evaluate(
         if n < 4:
             where = f"population {population!r}, time {time:g}"
             raise ValueError(f"{where}: {n} held-out cells; a floor needs at least 4")
-        views = [_View(truth.cells[key], starts, cells[key], bandwidth)]
+        views = [_View("cells", truth.cells[key], starts, cells[key])]
         if genes:
-            views.append(_View(truth_in_genes.cells[key], starts_in_genes, genes[key], None))
+            views.append(_View("genes", truth_in_genes.cells[key], starts_in_genes, genes[key]))
+        if SHARE_ERROR in scoring.metrics and key in shares:
+            views.append(_View("types", truth_types.cells[key], starts_types, shares[key]))
         for draw in range(scoring.draws):
-            jobs.append((key, draw, views, types.get(key), scoring, baselines))
+            jobs.append((key, draw, views, types.get(key), scoring, baselines, bandwidth))
     return _table(side_by_side(_score_draw, jobs, workers=workers), split, per_draw)
 
 
@@ -163,12 +174,12 @@ def _table(rows_of_draws: list[list[tuple]], split: "Split", per_draw: bool) -> 
 
 @dataclass(frozen=True)
 class _View:
-    """One held-out snapshot in one kind of coordinates: those of the model, or genes."""
+    """One held-out snapshot in one kind of columns: coordinates, genes, or one-hot types."""
 
+    kind: str  #: "cells", "genes" or "types"
     observed: np.ndarray  #: (cells, columns)
     starts: Snapshots  #: what baselines may see
     predicted: dict[Name, np.ndarray]
-    bandwidth: float | None  #: of ``mmd2``; None if the columns are genes
 
 
 def _score_draw(
@@ -178,6 +189,7 @@ def _score_draw(
     types: np.ndarray | None,
     scoring: Scoring,
     baselines: Mapping[str, Callable[..., Cloud]],
+    bandwidth: float,
 ) -> list[tuple]:
     """Score floors, baselines and predictions of one snapshot against one draw of its cells."""
     population, time = key
@@ -191,7 +203,7 @@ def _score_draw(
         if types is not None:
             left, right = _stratified(types, n, np.random.default_rng([scoring.seed, draw]))
             floor = {("floor_stratified", None): cells[right]}
-            rows += _compare(floor, cells[left], scoring.metrics, view.bandwidth)
+            rows += _compare(floor, cells[left], scoring.metrics, bandwidth, view.kind)
         clouds: dict[Name, Cloud] = {("floor", None): cells[order[n : 2 * n]]}
         for name, baseline in baselines.items():
             clouds[name, None] = baseline(view.starts, population, time, n, rng)
@@ -200,7 +212,7 @@ def _score_draw(
             # Its own stream: predictions do not share their luck.
             own = np.random.default_rng([scoring.seed, draw, *text.encode()])
             clouds[method, seed] = resample(predicted, n, own)
-        rows += _compare(clouds, cells[order[:n]], scoring.metrics, view.bandwidth)
+        rows += _compare(clouds, cells[order[:n]], scoring.metrics, bandwidth, view.kind)
     return [(population, time, *row, draw) for row in rows]
 
 
@@ -221,17 +233,20 @@ def _compare(
     clouds: dict[Name, Cloud],
     observed: np.ndarray,
     metrics: tuple[str, ...],
-    bandwidth: float | None,
+    bandwidth: float,
+    kind: str,
 ) -> list[tuple]:
     """List method, seed, metric, value and number of cells for every cloud that is defined."""
-    if bandwidth is not None:
+    if kind == "cells":
         within = distances.distances(observed)  # once for all clouds
     rows = []
     for (method, seed), cloud in clouds.items():
         if cloud is None:
             continue
-        if bandwidth is None:
+        if kind == "genes":
             scores = _score_genes(cloud, observed)
+        elif kind == "types":
+            scores = {SHARE_ERROR: float(np.abs(cloud.mean(0) - observed.mean(0)).sum() / 2)}
         else:
             scores = _score_cells(cloud, observed, within, metrics, bandwidth)
         for metric, value in scores.items():
@@ -266,7 +281,7 @@ def _score_cells(
         "cost_of_mean": lambda: distances.cost_of_mean(x, y, within_y=within_y),
         "mmd2": lambda: distances.rbf_mmd2(x, y, bandwidth=bandwidth),
     }
-    return {metric: scores[metric]() for metric in metrics}
+    return {metric: scores[metric]() for metric in metrics if metric in scores}
 
 
 def _score_genes(x: np.ndarray, y: np.ndarray) -> dict[str, float]:

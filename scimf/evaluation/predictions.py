@@ -7,7 +7,7 @@ import numpy as np
 from scipy import sparse
 
 from scimf.data.values import MAX_LOGNORM, Values, recorded_form
-from scimf.dynamics.snapshots import KEY, Snapshots, populations
+from scimf.dynamics.snapshots import KEY, Snapshots, cell_types, populations
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -27,17 +27,19 @@ def predicted_clouds(
     adata: "AnnData",
     truth: Snapshots,
     space: "Space | None",
-) -> tuple[Clouds, Clouds]:
+) -> tuple[Clouds, Clouds, Clouds]:
     """Sort samples by held-out snapshots, after checking that they can be scored.
 
     Arguments and errors are those of :func:`scimf.evaluation.held_out.evaluate`; ``truth`` are
-    the held-out snapshots. Returns coordinates (cells, dim), and expression (cells, genes) where
-    the space knows genes; else the second is empty.
+    the held-out snapshots. Returns coordinates (cells, dim); expression (cells, genes) where the
+    space knows genes; and types, one-hot (cells, types), of samples that have them. Samples with
+    ``obs["weight"]`` are drawn by it.
     """
     named = samples if isinstance(samples, Mapping) else {"model": samples}
     knows_genes = space is not None and len(space.components) > 0
     cells: Clouds = {}
     genes: Clouds = {}
+    types: Clouds = {}
     for label, given in named.items():
         where = f"samples {label!r}"
         name = label if isinstance(label, tuple) else (label, None)
@@ -51,19 +53,28 @@ def predicted_clouds(
             expression = _expression(given, x, space)
             for key, mine in rows.items():
                 genes.setdefault(key, {})[name] = expression[mine]
-    return cells, genes
+        if not isinstance(given, np.ndarray) and {"cell_type"} <= set(given.obs) & set(adata.obs):
+            kind = one_hot_types(given, np.unique(cell_types(adata)))
+            for key, mine in rows.items():
+                types.setdefault(key, {})[name] = kind[mine]
+    return cells, genes, types
+
+
+def one_hot_types(adata: "AnnData", names: np.ndarray) -> np.ndarray:  # (cells, types)
+    """Which of the types each cell has."""
+    return (cell_types(adata)[:, None] == names).astype(float)
 
 
 def _rows_by_snapshot(
     where: str, cells: "AnnData | np.ndarray", adata: "AnnData", truth: Snapshots
 ) -> dict[Key, np.ndarray]:
-    """Which samples predict which held-out snapshot, (cells,) booleans each."""
+    """Rows of the samples that predict each held-out snapshot; by ``obs["weight"]``, if given."""
     known = sorted(truth.cells)
     if isinstance(cells, np.ndarray):
         if len(known) != 1:
             needed = "an array can only be scored against one held-out snapshot"
             raise ValueError(f"{where}: {needed}, there are {known}")
-        return {known[0]: np.ones(len(cells), dtype=bool)}
+        return {known[0]: np.arange(len(cells))}
     if "time" not in cells.obs:
         raise ValueError(f'{where}: obs["time"] is missing; found {list(cells.obs.columns)}')
     if "population" not in cells.obs and len({population for population, _ in known}) > 1:
@@ -79,7 +90,9 @@ def _rows_by_snapshot(
         at_time = np.isclose(time, key[1], rtol=1e-6, atol=1e-9)  # it may be off by rounding
         mine = (population == key[0]) & at_time
         if mine.any():
-            rows[key] = mine
+            rows[key] = np.flatnonzero(mine)
+            if "weight" in cells.obs:
+                rows[key] = rows[key][_by_weight(cells.obs["weight"].to_numpy(float)[mine])]
             astray &= ~mine
     if astray.any():
         found, at = min(zip(population[astray].tolist(), time[astray].tolist(), strict=True))
@@ -87,6 +100,12 @@ def _rows_by_snapshot(
         more = " …" if len(known) > 6 else ""
         raise ValueError(f"{where}: {found} at {at:g} was not held out; held out: {shown}{more}")
     return rows
+
+
+def _by_weight(weight: np.ndarray) -> np.ndarray:
+    """As many rows as there are, each as often as its weight says (systematic resampling)."""
+    n = len(weight)
+    return np.searchsorted(np.cumsum(weight) / weight.sum(), (np.arange(n) + 0.5) / n)
 
 
 def _coordinates(

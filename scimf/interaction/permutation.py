@@ -17,12 +17,13 @@ a score statistic in which every permutation is a lookup of blocks;
 :math:`p = (1 + \#\{T_\pi \ge T\}) / (B + 1)`.
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from scimf.interaction.type_means import TypeSnapshots
-from scimf.interaction.weak_form import UNPENALISED, regression
+from scimf.interaction.weak_form import UNPENALISED, Regression, regression
 
 MATRIX_PENALTY = 1e-2  #: of the matrix of the own drift
 RIDGE = 1e-2  #: of the score statistic, relative to its mean eigenvalue
@@ -40,41 +41,72 @@ class PermutationTest:
 
 
 def permutation_test(
-    snapshots: TypeSnapshots, *, strata: np.ndarray | None = None, n: int = 999, seed: int = 0
+    snapshots: TypeSnapshots,
+    *,
+    rows: Sequence[Regression] | None = None,
+    strata: np.ndarray | None = None,
+    n: int = 999,
+    seed: int = 0,
 ) -> PermutationTest:
     """Test whether cells interact, overall and for each receiver; ``n`` permutations.
 
-    ``strata`` (populations,): only populations of one stratum exchange their contexts.
+    ``rows`` of each receiver, whose columns of the interaction are populations by senders: of
+    another change than that of its mean, which its own type has a part in, too. ``strata``
+    (populations,): only populations of one stratum exchange their contexts.
     """
-    mean = snapshots.mean()
     orders = _orders(snapshots, strata, n, seed)
     by_receiver = []
-    for a in range(len(snapshots.types)):
-        others = np.delete(np.arange(len(snapshots.types)), a)
-        contexts = _Contexts.of(snapshots, mean, a)
-        by_receiver.append(contexts.statistic(others, orders))
+    for contexts, senders in _contexts(snapshots, rows):
+        by_receiver.append(contexts.statistic(np.array(senders), orders))
     total = np.sum(by_receiver, axis=0)
     p_receivers = np.array([p_value(statistic) for statistic in by_receiver])
     return PermutationTest(p_value(total), p_receivers, total)
 
 
 def edge_p_values(
-    snapshots: TypeSnapshots, *, strata: np.ndarray | None = None, n: int = 999, seed: int = 0
+    snapshots: TypeSnapshots,
+    *,
+    rows: Sequence[Regression] | None = None,
+    strata: np.ndarray | None = None,
+    n: int = 999,
+    seed: int = 0,
 ) -> np.ndarray:  # (receiver, sender)
     """One sender's context permuted, given the own drift and what all other senders do.
 
     NaN on the diagonal: the pull of a type on its own kind moves no mean. Arguments as above.
     """
-    mean = snapshots.mean()
     n_types = len(snapshots.types)
     orders = _orders(snapshots, strata, n, seed)
     found = np.full((n_types, n_types), np.nan)
-    for a in range(n_types):
-        contexts = _Contexts.of(snapshots, mean, a)
-        for b in set(range(n_types)) - {a}:
-            others = [c for c in range(n_types) if c not in (a, b)]
+    for a, (contexts, senders) in enumerate(_contexts(snapshots, rows)):
+        for b in senders:
+            others = [c for c in senders if c != b]
             found[a, b] = p_value(contexts.given(others).statistic(np.array([b]), orders))
     return found
+
+
+def _contexts(
+    snapshots: TypeSnapshots, rows: Sequence[Regression] | None
+) -> Iterator[tuple["_Contexts", list[int]]]:
+    """Contexts of every receiver, and which senders act on it."""
+    everyone = list(range(len(snapshots.types)))
+    mean = snapshots.mean()
+    for a in everyone:
+        if rows is None:
+            mine = _Contexts.of(_rows_of_mean(snapshots, mean, a), len(everyone))
+            yield mine, [b for b in everyone if b != a]
+        else:
+            yield _Contexts.of(rows[a], len(everyone)), everyone
+
+
+def _rows_of_mean(snapshots: TypeSnapshots, mean: np.ndarray, receiver: int) -> Regression:
+    """Rows of a receiver with the pulls in every population; ``mean`` (times, ..., types, dim)."""
+    n_times, _, _, dim = mean.shape
+    sent = snapshots.sent * (snapshots.count > 0)  # (times, q, senders)
+    to_senders = mean[:, None] - mean[:, :, None, None, receiver]  # (times, p, q, senders, dim)
+    pulls = sent[:, None, ..., None] * to_senders
+    columns = pulls.reshape(n_times, len(snapshots.populations), -1, dim)
+    return regression(snapshots, mean, columns, receiver, stages=True, floor=0.0)
 
 
 def p_value(statistic: np.ndarray) -> float:
@@ -107,23 +139,18 @@ class _Contexts:
     penalty: np.ndarray  #: (own columns,)
 
     @classmethod
-    def of(cls, snapshots: TypeSnapshots, mean: np.ndarray, receiver: int) -> "_Contexts":
-        """Set up the rows of a receiver; ``mean`` (times, populations, types, dim)."""
-        n_times, n_populations, n_types, dim = mean.shape
-        sent = snapshots.sent * (snapshots.count > 0)  # (times, q, senders)
-        to_senders = mean[:, None] - mean[:, :, None, None, receiver]  # (times, p, q, senders, dim)
-        pulls = sent[:, None, ..., None] * to_senders
-        columns = pulls.reshape(n_times, n_populations, -1, dim)
-        rows = regression(snapshots, mean, columns, receiver, stages=True, floor=0.0)
+    def of(cls, rows: Regression, n_types: int) -> "_Contexts":
+        """Split rows whose columns of the interaction are populations by senders."""
         n_own = rows.columns.free + rows.columns.matrix
         total = sum((x[:, :n_own] ** 2).sum(0) for x in rows.x) + np.zeros(n_own)
         scale = np.sqrt(total / max(rows.n_rows, 1)) + 1e-12
         matrix = slice(rows.columns.free, None)
-        scale[matrix] = np.sqrt((scale[matrix] ** 2).mean())
+        if rows.columns.matrix:
+            scale[matrix] = np.sqrt((scale[matrix] ** 2).mean())
         return cls(
             own=tuple(x[:, :n_own] / scale for x in rows.x),
             y=rows.y,
-            received=tuple(x[:, n_own:].reshape(-1, n_populations, n_types) for x in rows.x),
+            received=tuple(x[:, n_own:].reshape(len(x), -1, n_types) for x in rows.x),
             population=rows.populations,
             penalty=rows.n_rows * np.repeat([UNPENALISED, MATRIX_PENALTY], rows.columns[:2]),
         )

@@ -1,7 +1,8 @@
 r"""Means of types in snapshots, and what the others do to them: all that the closed form reads.
 
 A receiver of type :math:`a` in population :math:`p`; share :math:`\pi_{pb}` of type :math:`b`,
-density :math:`s_p`, kernels :math:`\varphi_0 = 1`, :math:`\varphi_k(r) = \exp(-r^2 / 2 \ell_k^2)`:
+density :math:`s_p` (times the number of cells relative to the start, where that is known), kernels
+:math:`\varphi_0 = 1`, :math:`\varphi_k(r) = \exp(-r^2 / 2 \ell_k^2)`:
 
 .. math::
 
@@ -35,6 +36,7 @@ class TypeSnapshots:
     share: np.ndarray  #: like ``count``; see :func:`shares`
     times: np.ndarray  #: (times,), in the data's unit
     density: np.ndarray  #: (populations,), relative; 1 where unknown
+    mass: np.ndarray  #: (times, populations), cells relative to the start; 1 where unknown
     types: tuple[str, ...]
     populations: tuple[str, ...]
 
@@ -51,6 +53,9 @@ class TypeSnapshots:
         density = np.ones(len(names))
         if "density" in adata.obs:
             density[population] = adata.obs["density"].to_numpy(float)
+        mass = np.ones((len(times), len(names)))
+        if "mass" in adata.obs:
+            mass[when, population] = adata.obs["mass"].to_numpy(float)
         return cls(
             cells=np.asarray(adata.obsm[key], dtype=float)[rows],
             rows=rows,
@@ -59,6 +64,7 @@ class TypeSnapshots:
             share=shares(count, times),
             times=times,
             density=density,
+            mass=mass,
             types=tuple(kinds.tolist()),
             populations=tuple(names.tolist()),
         )
@@ -66,7 +72,7 @@ class TypeSnapshots:
     @property
     def sent(self) -> np.ndarray:  # (times, populations, types)
         """Density times share of each type."""
-        return self.density[:, None] * self.share
+        return (self.density * self.mass)[..., None] * self.share
 
     @property
     def share_noise(self) -> np.ndarray:  # (populations, types, types)

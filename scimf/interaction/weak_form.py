@@ -246,6 +246,17 @@ class NormalEquations:
         return total
 
 
+def left_out(
+    equations: Sequence[NormalEquations], penalties: tuple[float, float], n_populations: int
+) -> np.ndarray:  # (populations, receivers, columns)
+    """Coefficients of all receivers, with every population left out once."""
+    found = []
+    for weights in 1 - np.eye(n_populations):
+        solved = [each.solve(penalties, weights[each.rows.populations]) for each in equations]
+        found.append(np.stack(solved))
+    return np.stack(found)
+
+
 def _scale(rows: Regression) -> np.ndarray:
     """Size of each column; one for a whole block, or narrow kernels would explode."""
     size2 = sum((x**2).sum(0) for x in rows.x) / rows.n_rows

@@ -5,7 +5,7 @@ The closed form is :mod:`scimf.interaction.weak_form`, the p-values are those of
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +15,8 @@ from scimf.dynamics.snapshots import KEY
 from scimf.interaction.design_check import LEAST_POPULATIONS, strata
 from scimf.interaction.permutation import edge_p_values
 from scimf.interaction.type_means import TypeSnapshots
-from scimf.interaction.weak_form import FORMS, WeakForm, fit_weak_form
+from scimf.interaction.weak_form import FORMS, WeakForm, fit_weak_form, left_out
+from scimf.interaction.who_grows_whom import Growth, who_multiplies_whom
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -44,6 +45,8 @@ class Interactions:
         How strongly a sender pulls at a distance: one column per pair, ``receiver <- sender``.
     widths_from
         How the kernel widths were chosen, in words.
+    growth
+        Who makes whom divide or die, where the numbers of cells are known: ``obs["mass"]``.
     """
 
     table: pd.DataFrame
@@ -51,6 +54,7 @@ class Interactions:
     kernels: pd.DataFrame = field(repr=False)
     widths_from: str
     model: WeakForm = field(repr=False)
+    growth: Growth | None = field(repr=False, default=None)
 
     def matrix(self, column: str = "strength") -> pd.DataFrame:
         """Column of the table as a matrix, receivers by senders."""
@@ -106,8 +110,9 @@ def who_moves_whom(
     ----------
     adata
         ``obs``: time, cell_type, population, and where known density (relative, one for each
-        population); coordinates in ``obsm[key]``: principal components, or named genes. Pass the
-        cells of a window of time to read that window alone.
+        population) and mass (cells of a population relative to its start, one for each time; their
+        density grows with it); coordinates in ``obsm[key]``: principal components, or named genes.
+        Pass the cells of a window of time to read that window alone.
     form
         "towards" (the sender), "free" (each pair along a direction of its own), "count" (free, by
         the number of senders); "best": the one that predicts left-out populations best.
@@ -132,6 +137,10 @@ def who_moves_whom(
             "obs['population']: there is one population, so that what a cell receives always comes "
             "together with its own drift; expected several of different composition"
         )
+    growth = None
+    if "mass" in adata.obs:
+        growth = who_multiplies_whom(adata, permutations=permutations, seed=seed)
+        snapshots = replace(snapshots, share=growth.snapshots.share)  # without their noise
     widths, widths_from = _widths(snapshots, widths)
     forms = FORMS if form == "best" else (form,)
     models = {name: fit_weak_form(snapshots, form=name, widths=widths) for name in forms}
@@ -155,7 +164,7 @@ def who_moves_whom(
     table["q"] = np.nan
     if np.isfinite(table["p"]).all():
         table["q"] = false_discovery_control(table["p"])
-    return Interactions(table, errors, _kernels(model), widths_from, model)
+    return Interactions(table, errors, _kernels(model), widths_from, model, growth)
 
 
 def _widths(
@@ -178,16 +187,8 @@ def _widths(
 def _standard_errors(model: WeakForm) -> np.ndarray:  # (receiver, sender)
     """Jackknife: every population is left out once."""
     n = len(model.snapshots.populations)
-    found = []
-    for p in range(n):
-        weights = np.ones(n)
-        weights[p] = 0
-        solved = []
-        for equations in model.equations:
-            kept = weights[equations.rows.populations]
-            solved.append(equations.solve(model.penalties, kept))
-        found.append(model.strengths(np.stack(solved)))
-    return np.sqrt((n - 1) * np.var(found, axis=0))
+    each = left_out(model.equations, model.penalties, n)
+    return np.sqrt((n - 1) * np.var([model.strengths(found) for found in each], axis=0))
 
 
 def _kernels(model: WeakForm, n: int = 50) -> pd.DataFrame:

@@ -22,16 +22,9 @@ def scores(
 ) -> Axes:
     """Dots with 95 % intervals, one row per method.
 
-    Parameters
-    ----------
-    table
-        Index method; columns mean, and lo and hi where there is an interval.
-    floor
-        Dashed line: real cells against real cells.
-    ceiling
-        Dotted line: what the autoencoder alone can do.
-    colours
-        By method; black if there is none.
+    ``table`` has the methods as index and columns mean, and lo and hi where there is an interval.
+    ``floor`` is a dashed line, real cells against real cells, ``ceiling`` a dotted one, what the
+    autoencoder alone can do; ``colours`` are by method, black if there is none.
     """
     for k, (method, row) in enumerate(table[::-1].iterrows()):
         colour = colours.get(method, "black")

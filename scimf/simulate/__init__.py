@@ -1,1 +1,1 @@
-"""Populations whose interaction is known: particles, cell types, gene networks, counts."""
+"""Populations whose interaction is known: particles, and cell types."""

@@ -22,8 +22,9 @@ import pandas as pd
 #: (state (populations, cells, dim), type (populations, cells) or None, time)
 #: -> intrinsic and interaction drift, each like the state.
 Drift = Callable[[np.ndarray, np.ndarray | None, float], tuple[np.ndarray, np.ndarray]]
-#: (state, type) -> net rate of division per cell and unit of time, (populations, cells).
-Growth = Callable[[np.ndarray, np.ndarray | None], np.ndarray]
+#: (state, type, number of cells relative to the start (populations,))
+#: -> net rate of division per cell and unit of time, (populations, cells).
+Growth = Callable[[np.ndarray, np.ndarray | None, np.ndarray], np.ndarray]
 
 TYPE_NAMES = np.array(list(string.ascii_uppercase + string.ascii_lowercase))  #: A, B, ...
 NO_FILES = np.array([], dtype=str)
@@ -58,6 +59,7 @@ class Sampling:
         kind: np.ndarray | None = None,
         density: np.ndarray | None = None,
         growth: Growth | None = None,
+        crowding: bool = False,
     ) -> ad.AnnData:
         """Simulate all cells together and measure a fresh, disjoint part of them at each time.
 
@@ -77,6 +79,8 @@ class Sampling:
             Net division rate. The simulated population is a sample of fixed size of a growing one:
             a dividing cell replaces a random other cell, a dying cell is replaced by one (Moran
             1958). ``obs["mass"]`` is the number of cells relative to the start.
+        crowding
+            Whether the interaction drift is multiplied by that number.
 
         Returns
         -------
@@ -87,7 +91,7 @@ class Sampling:
         n_populations, n_total, dim = x.shape
         rows = np.arange(n_populations)[:, None]
         order = np.stack([rng.permutation(n_total) for _ in range(n_populations)])
-        cells = _Cells(x, kind, np.ones(n_populations), self.times[0])
+        cells = _Cells(x, kind, np.ones(n_populations), self.times[0], crowding)
         labels = []
         values = []
         for k, time in enumerate(self.times):
@@ -101,7 +105,7 @@ class Sampling:
                 columns["mass"] = np.repeat(cells.mass, self.n_cells)
             labels.append(pd.DataFrame(columns))
             # (3, populations, cells, dim)
-            every = np.stack([cells.x, *drift(cells.x, cells.kind, time)])
+            every = np.stack([cells.x, *cells.drifts(drift, time)])
             values.append(every[:, rows, taken].reshape(3, -1, dim))
         return _assembled(labels, np.concatenate(values, axis=1))
 
@@ -114,6 +118,14 @@ class _Cells:
     kind: np.ndarray | None  # (populations, cells)
     mass: np.ndarray  # (populations,), number of cells relative to the start
     time: float
+    crowding: bool
+
+    def drifts(self, drift: Drift, time: float) -> tuple[np.ndarray, np.ndarray]:
+        """Intrinsic and interaction drift of every cell, each like ``x``."""
+        intrinsic, interaction = drift(self.x, self.kind, time)
+        if self.crowding:
+            interaction = self.mass[:, None, None] * interaction
+        return intrinsic, interaction
 
     def replace(self, parents: np.ndarray) -> None:
         """Let each place hold the cell that was at ``parents`` (populations, cells)."""
@@ -135,12 +147,12 @@ def _advance(
     n_steps = max(1, round(gap / sampling.step))
     h = gap / n_steps
     for _ in range(n_steps):
-        intrinsic, interaction = drift(cells.x, cells.kind, cells.time)
+        intrinsic, interaction = cells.drifts(drift, cells.time)
         noise = sampling.sigma * np.sqrt(h) * rng.standard_normal(cells.x.shape)
         cells.x = cells.x + (intrinsic + interaction) * h + noise
         cells.time += h
         if growth is not None:
-            rate = growth(cells.x, cells.kind)
+            rate = growth(cells.x, cells.kind, cells.mass)
             cells.mass = cells.mass * np.exp(rate.mean(1) * h)
             cells.replace(_parents(rate * h, rng))
 
@@ -183,25 +195,3 @@ def _assembled(labels: list[pd.DataFrame], values: np.ndarray) -> ad.AnnData:
     adata.obsm["drift_intrinsic"] = intrinsic
     adata.obsm["drift_interaction"] = interaction
     return adata
-
-
-def mean_force(x: np.ndarray, force: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    """Mean over the other cells of a force that depends on the distance alone, like ``x``.
-
-    Parameters
-    ----------
-    x
-        State, (populations, cells, dim).
-    force
-        Distances to the force along the unit vector **from** sender to receiver; above 0 it pushes
-        apart.
-    """
-    n_total = x.shape[1]
-    total = np.empty_like(x)
-    for p, cells in enumerate(x):
-        away = cells[:, None] - cells[None]  # (receiver, sender, dim)
-        r = np.linalg.norm(away, axis=-1)
-        # Oneself, and a daughter that still lies on its mother: at no distance, pushed nowhere.
-        strength = np.divide(force(r), r, out=np.zeros_like(r), where=r > 0)
-        total[p] = np.einsum("ij,ijd->id", strength, away) / (n_total - 1)
-    return total

@@ -16,7 +16,6 @@ from scimf.simulate.particles import SIMULATED, TYPE_NAMES, Sampling
 TIMES = (0.0, 1.0, 2.0, 3.0, 4.0)
 THETA = 0.4  #: rate at which cells relax to their fate, per unit of time
 OWN = ("rate", "matrix", "curved")  #: forms of the own drift
-WITHOUT_INTERACTION = (0.5, 2.0)  #: range of the density where nothing depends on it
 
 
 def typed(
@@ -60,11 +59,8 @@ def typed(
         How a cell relaxes to its fate: at one "rate"; by a "matrix" of its type; or "curved", at a
         rate that grows with the distance. See :func:`_own_drift`.
 
-    Raises
-    ------
-    ValueError
-        For fewer than two types, a share outside [0, 1], proportions that do not sum to 1 or an
-        unknown own drift.
+    A ``ValueError`` for fewer than two types, a share outside [0, 1], proportions that do not sum
+    to 1 or an unknown own drift.
     """
     _require_types(n_types, active)
     if own not in OWN:
@@ -85,7 +81,7 @@ def typed(
     own_drift = _own_drift(design, own, seed)
 
     def drift(x: np.ndarray, kind: np.ndarray, t: float) -> tuple[np.ndarray, np.ndarray]:
-        return own_drift(x, kind), _saturating(x, weight)
+        return own_drift(x, kind), saturating_pull(x, weight)
 
     sampling = Sampling(sigma=sigma, step=step, times=times, n_cells=n_cells)
     adata = sampling.measure(x, drift, rng=rng, kind=kind, density=design.density)
@@ -99,43 +95,6 @@ def null(*, seed: int = 0, **options) -> ad.AnnData:
     adata.uns["scimf"]["name"] = "null"
     adata.uns["scimf"]["title"] = "Simulated cell types that develop without interaction"
     return adata
-
-
-def growing(
-    *,
-    seed: int = 0,
-    n_populations: int = 24,
-    n_cells: int = 100,
-    n_types: int = 5,
-    dim: int = 8,
-    times: tuple[float, ...] = TIMES,
-    rate: float = 0.5,
-    sigma: float = 0.15,
-    step: float = 0.1,
-) -> ad.AnnData:
-    """No interaction, but types divide and die at rates from ``-rate`` to ``rate``.
-
-    Fools a naive test: proportions change by what all cells of the population do. ``obs["mass"]``
-    is the number of cells relative to the start, which an experimenter could count. Other arguments
-    are those of :func:`typed`.
-    """
-    rng = np.random.default_rng(seed)
-    design = Design.draw(rng, n_populations, n_types, dim, WITHOUT_INTERACTION)
-    rates = rng.permutation(np.linspace(-rate, rate, n_types))
-    kind, x = design.draw_cells(rng, n_cells * len(times))
-
-    def drift(x: np.ndarray, kind: np.ndarray, t: float) -> tuple[np.ndarray, np.ndarray]:
-        return design.relaxation(x, kind), np.zeros_like(x)
-
-    def growth(x: np.ndarray, kind: np.ndarray) -> np.ndarray:
-        return rates[kind]
-
-    sampling = Sampling(sigma=sigma, step=step, times=times, n_cells=n_cells)
-    groups = {"kind": kind, "density": design.density}
-    adata = sampling.measure(x, drift, rng=rng, **groups, growth=growth)
-    title = "Simulated cell types that divide and die, without interaction"
-    truth = {"type_matrix": np.zeros((n_types, n_types)), "rates": rates}
-    return design.described(adata, "growing", title, sigma, truth)
 
 
 # ---------------------------------------------------------------------- what they have in common
@@ -265,7 +224,7 @@ def _pair_weights(matrix: np.ndarray, kind: np.ndarray, density: np.ndarray) -> 
     return (weight / (kind.shape[1] - 1)).astype(np.float32)
 
 
-def _saturating(x: np.ndarray, weight: np.ndarray) -> np.ndarray:  # (populations, cells, dim)
+def saturating_pull(x: np.ndarray, weight: np.ndarray) -> np.ndarray:  # (populations, cells, dim)
     r"""Sum over senders of :math:`w_{ij} (x_j - x_i) / \sqrt{1 + \lVert x_j - x_i\rVert^2}`.
 
     ``weight`` (populations, receiver, sender), float32; the sums are bound by memory, not by

@@ -22,21 +22,10 @@ def linear(
 ) -> ad.AnnData:
     r"""Linear attraction, :math:`b(x) = -\theta x` and :math:`K(x, y) = \kappa (y - x)`.
 
-    Populations differ in where they start and how widely, not in density. Arguments that all
-    systems share are in ``scimf.simulate.systems``.
-
-    Parameters
-    ----------
-    theta, kappa, sigma
-        Rate of intrinsic relaxation, rate of attraction and noise, per unit of time.
-    start_mean, start_sd
-        The mean of a population is drawn from ``-start_mean`` to ``start_mean`` on every axis, its
-        s.d. from the range ``start_sd``. Where populations do not overlap, no state occurs in two
-        of them.
-
-    See Also
-    --------
-    linear_moments : the exact mean and variance at any time.
+    Populations differ in where they start and how widely, not in density: the mean is drawn from
+    ``-start_mean`` to ``start_mean`` on every axis, the s.d. from the range ``start_sd``. Where
+    populations do not overlap, no state occurs in two of them. Rates are per unit of time. Other
+    arguments: ``scimf.simulate.systems``.
     """
     rng = np.random.default_rng(seed)
     mean = rng.uniform(-start_mean, start_mean, size=(n_populations, 1, dim))
@@ -57,15 +46,3 @@ def linear(
         "truth": {"theta": theta, "kappa": kappa, "sigma": sigma, "start_sd": sd.ravel()},
     }
     return adata
-
-
-def linear_moments(
-    t: float, *, mean: np.ndarray, variance: float, theta: float, kappa: float, sigma: float
-) -> tuple[np.ndarray, float]:
-    r"""Exact mean and per-axis variance of :func:`linear` at time ``t``, for many cells.
-
-    :math:`m_t = m_0 e^{-\theta t}` and :math:`\dot S = -2(\theta + \kappa) S + \sigma^2`.
-    """
-    rate = 2 * (theta + kappa)
-    limit = sigma**2 / rate
-    return mean * np.exp(-theta * t), limit + (variance - limit) * np.exp(-rate * t)

@@ -4,6 +4,7 @@ import anndata as ad
 import numpy as np
 import pytest
 from beside.count_baselines import forecasts, redraw
+from beside.simulated_counts import counted
 
 import scimf
 from scimf.counts.config import CountConfig
@@ -12,7 +13,6 @@ from scimf.counts.fit_flow import fit_flow
 from scimf.counts.flow import FlowConfig
 from scimf.counts.forecast import fit_latent_space
 from scimf.simulate import systems
-from scimf.simulate.counts import counted
 
 COUNTS = CountConfig(architecture="mlp", width=4, tokens=2, latent=4, heads=2, steps=10)
 SDE = scimf.SDEConfig(

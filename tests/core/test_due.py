@@ -47,7 +47,7 @@ SCRIPTS = {
     """,
     "chapter on counts": """
         from scimf import fit_counts, fit_flow, load, start_notebook
-        from scimf.evaluation.generation_metrics import generation_table
+        from beside.generation_metrics import generation_table
         run = start_notebook("counts", globals())
         flow = fit_flow(fit_counts(load("counts_pbmc")))
         generation_table({"flow": flow.sample(10)})
@@ -76,7 +76,7 @@ COUNTS = {"chapter on counts", "chapter on influence"}
 def original(tmp_path_factory):
     """A copy of the sources, with the scripts."""
     root = tmp_path_factory.mktemp("original")
-    for place in ("scimf", "notebooks/reports/evidence"):
+    for place in ("scimf", "notebooks/beside", "notebooks/reports/evidence"):
         ignore = shutil.ignore_patterns("__pycache__")
         shutil.copytree(paths.ROOT / place, root / place, ignore=ignore)
     for name, code in SCRIPTS.items():
@@ -131,7 +131,7 @@ def change(path, name):
         ("core/optimise.py", "optimise", ALL - {"chapter on influence"} - TEST),
         ("core/files.py", "write_file", set()),
         ("simulate/typed.py", "typed", ALL - FITS - {"chapter on counts"}),
-        ("simulate/typed.py", "growing", set()),
+        ("../notebooks/beside/growing.py", "growing", set()),
         ("data/readers.py", "_read_labelled_counts", {"chapter on counts"}),
         ("data/split.py", "hold_out", (DYNAMICS | TEST) - {"sde fit"}),
         ("dynamics/losses.py", "_energy_loss", DYNAMICS),
@@ -141,7 +141,7 @@ def change(path, name):
         ("counts/blocks.py", "AttentionBlock", {"counts fit"} | COUNTS),
         ("counts/forecast.py", "forecast_counts", set()),
         ("evaluation/distances.py", "wasserstein", {"scores", "chapter on counts"}),
-        ("evaluation/generation_metrics.py", "_frechet_distance", {"chapter on counts"}),
+        ("../notebooks/beside/generation_metrics.py", "_frechet_distance", {"chapter on counts"}),
         ("interaction/influence.py", "influence", {"chapter on influence"}),
         ("interaction/interaction_test.py", "do_cells_interact", TEST),
         ("interaction/weak_form.py", "regression", TEST),

@@ -7,10 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from beside.many_fits import fit_counts_many
 from scipy import sparse
 
 from scimf.counts.config import CountConfig
-from scimf.counts.fit_autoencoder import choose_panel, fit_counts, fit_counts_many, panel_counts
+from scimf.counts.fit_autoencoder import choose_panel, fit_counts, panel_counts
 
 TINY = CountConfig(
     width=16, tokens=4, latent=4, layers=1, heads=2, cross_heads=1, batch_cells=32, steps=12

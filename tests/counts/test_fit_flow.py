@@ -7,10 +7,11 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 import pytest
+from beside.many_fits import fit_flow_many
 
 from scimf.counts.config import CountConfig
 from scimf.counts.fit_autoencoder import FittedCounts, fit_counts
-from scimf.counts.fit_flow import fit_flow, fit_flow_many
+from scimf.counts.fit_flow import fit_flow
 from scimf.counts.flow import FlowConfig
 
 GENES = 24

@@ -2,13 +2,13 @@
 
 import numpy as np
 import pytest
+from beside.simulated_counts import counted
 
 import scimf
 from scimf.counts.config import CountConfig
 from scimf.counts.fit_autoencoder import fit_counts
 from scimf.counts.forecast import fit_latent_space, forecast_counts
 from scimf.simulate import systems
-from scimf.simulate.counts import counted
 
 COUNTS = CountConfig(
     width=16,

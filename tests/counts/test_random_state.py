@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from beside.simulated_counts import factorial
 
 import scimf
 from scimf.counts.config import CountConfig
 from scimf.counts.flow import FlowConfig
-from scimf.simulate.counts import factorial
 
 SDE = scimf.SDEConfig.paper(hidden=(8,), steps=2, batch_cells=8)  # published: with dropout
 COUNTS = CountConfig(width=8, tokens=2, latent=4, layers=1, heads=2, split=True, steps=2)

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from beside.simulated_counts import counted, factorial
 
 import scimf
 from scimf.core.checkpoints import read_checkpoint, write_checkpoint
@@ -12,7 +13,6 @@ from scimf.counts.config import CountConfig
 from scimf.counts.flow import FlowConfig
 from scimf.counts.forecast import fit_latent_space, forecast_counts
 from scimf.simulate import systems
-from scimf.simulate.counts import counted, factorial
 
 SDE = scimf.SDEConfig(
     hidden=(8,), rank=2, hidden_interaction=8, batch_cells=16, target_cells=16, steps=3

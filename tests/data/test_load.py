@@ -63,6 +63,7 @@ COLUMNS = {
 }
 TABLES = {"cellphonedb", "cellchatdb_mouse", "cellchatdb_human", "cellchatdb_zebrafish"}
 READ_BY_A_REPORT = {"picseq_coculture", "pc3_positions", "shalek_dc"}
+READ_BY_A_REPORT |= {"yurtsev_coculture", "ega_coculture", "zscape_embryo_counts"}
 
 
 def test_registry_is_complete():

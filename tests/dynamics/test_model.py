@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 import torch
 import torchsde
+from beside.moments import linear_moments
 
 from scimf.dynamics.config import SDEConfig
 from scimf.dynamics.integrate import Groups, roll_out
 from scimf.dynamics.interactions import AdditiveInteraction, CellAttention
 from scimf.dynamics.model import InteractingSDE, matched_config
-from scimf.simulate.untyped import linear_moments
 from workflow.benchmarks.training_steps import Increments
 
 
@@ -154,7 +154,7 @@ def test_silencing_keeps_the_normaliser():
 
 def test_exactly_110_steps_for_11_units():
     known, asked = Known(lambda x: asked.append(1) or torch.zeros_like(x), 0.1), []
-    states, _ = roll_out(known, torch.zeros(1, 2, 4), torch.ones(11, 1), dt=0.1)
+    states, *_ = roll_out(known, torch.zeros(1, 2, 4), torch.ones(11, 1), dt=0.1)
     assert len(asked) == 110 and len(states) == 11
 
 
@@ -174,7 +174,9 @@ def test_paths_and_energy_are_those_of_torchsde():
     y, ticks = torch.nn.functional.pad(x, (0, 1)), torch.tensor([0.0, 4, 12])
     bm = Increments(y.shape, generator=_rng(1), like=y)
     expected = torchsde.sdeint(AsTorchsde(), y, ticks, bm=bm, dt=1.0, method="euler")[1:]
-    states, energy = roll_out(sde, x[None], torch.tensor([[1.0], [2.0]]), dt=h, generator=_rng(1))
+    states, energy, *_ = roll_out(
+        sde, x[None], torch.tensor([[1.0], [2.0]]), dt=h, generator=_rng(1)
+    )
     torch.testing.assert_close(states[:, 0], expected[..., :-1])
     torch.testing.assert_close(energy[:, 0], expected[..., -1])
 
@@ -184,11 +186,11 @@ def test_a_group_takes_its_own_steps_whoever_is_in_the_batch():
     gaps, density = torch.tensor([[1.0, 2.0, 1.0, 0.1]]), torch.tensor([1.0, 2.0, 0.5, 1.0])
     mask = torch.ones(4, 5, dtype=bool)
     mask[2, 3:] = False
-    states, energy = roll_out(sde, x, gaps, dt=0.5, groups=Groups(mask, density))
+    states, energy, *_ = roll_out(sde, x, gaps, dt=0.5, groups=Groups(mask, density))
     for g in range(4):
         one = slice(g, g + 1)
         mine = Groups(mask[one], density[one])
-        alone, effort = roll_out(sde, x[one], gaps[:, one], dt=0.5, groups=mine)
+        alone, effort, *_ = roll_out(sde, x[one], gaps[:, one], dt=0.5, groups=mine)
         torch.testing.assert_close(states[0, g], alone[0, 0])
         torch.testing.assert_close(energy[0, g], effort[0, 0])
 
@@ -210,7 +212,7 @@ class Known(torch.nn.Module):
 def test_ornstein_uhlenbeck_moments():
     theta, sigma, t = 0.5, 0.4, 2.0
     x = torch.full((1, 40_000, 1), 1.5)
-    states, _ = roll_out(
+    states, *_ = roll_out(
         Known(lambda x: -theta * x, sigma), x, torch.tensor([[t]]), dt=0.01, generator=_rng()
     )
     mean, variance = linear_moments(
@@ -227,7 +229,7 @@ def test_linear_attraction_moments():
     def drift(x):
         return -theta * x + kappa * (x.mean(1, keepdim=True) - x)
 
-    states, _ = roll_out(Known(drift, sigma), x, torch.tensor([[t]]), dt=0.01, generator=_rng(1))
+    states, *_ = roll_out(Known(drift, sigma), x, torch.tensor([[t]]), dt=0.01, generator=_rng(1))
     mean, variance = linear_moments(
         t, mean=np.array([2, 2]), variance=0.64, theta=theta, kappa=kappa, sigma=sigma
     )
@@ -237,7 +239,7 @@ def test_linear_attraction_moments():
 
 def test_energy_is_the_hand_integral():
     velocity = torch.tensor([3.0, 4.0])
-    _, energy = roll_out(
+    _, energy, *_ = roll_out(
         Known(lambda x: velocity.expand_as(x), 0.1),
         torch.zeros(1, 5, 2),
         torch.tensor([[2.0], [0.5]]),
@@ -248,7 +250,7 @@ def test_energy_is_the_hand_integral():
 
 def test_groups_may_cross_gaps_of_different_length():
     shift = torch.tensor([1.0, 0.0])
-    states, _ = roll_out(
+    states, *_ = roll_out(
         Known(lambda x: shift.expand_as(x), 1e-6),
         torch.zeros(2, 3, 2),
         torch.tensor([[1.0, 3.0]]),
@@ -330,8 +332,8 @@ def test_a_centred_model_learns_beside_the_average_and_splits_as_the_others_do()
 def test_roll_out_tells_each_group_its_own_time():
     sde, gaps = sde_of(stages=(1.0,), diffusion="none"), torch.ones(2, 2)
     x = torch.randn(1, 3, 4).expand(2, 3, 4)
-    states, _ = roll_out(sde, x, gaps, dt=0.5, groups=Groups(start_time=torch.tensor([0.0, 1.0])))
-    late, _ = roll_out(
+    states, *_ = roll_out(sde, x, gaps, dt=0.5, groups=Groups(start_time=torch.tensor([0.0, 1.0])))
+    late, *_ = roll_out(
         sde, states[0, :1], gaps[:1, :1], dt=0.5, groups=Groups(start_time=torch.ones(1))
     )
     torch.testing.assert_close(

@@ -110,7 +110,7 @@ def test_what_is_received_everywhere_cancels(fitted, monkeypatch):
     monkeypatch.setattr(block, "forward", lambda x, *_: x.sin())  # a function of the cell alone
     assert np.abs(gauge_free_interaction(model, adata)).max() < 1e-6
 
-    def density_only(x, mask, density, sender_weight, context):
+    def density_only(x, mask, density, sender_weight, context, weight):
         received = density if context is None else density[context]
         return torch.ones_like(x) * received[:, None, None]
 
@@ -155,7 +155,7 @@ def test_a_shuffled_context_only_matters_to_a_model_that_interacts(monkeypatch):
     model = fit(adata, split, config=QUICK, progress=False)
     contexts = []
 
-    def forward(x, mask, density, sender_weight, context):
+    def forward(x, mask, density, sender_weight, context, weight):
         contexts.append(context.tolist())
         return torch.zeros_like(x)
 

@@ -4,11 +4,11 @@ from importlib.util import find_spec
 
 import numpy as np
 import pytest
+from beside.reconstruction_metrics import profile_error, split_error
+from beside.simulated_counts import factorial
 from evidence import scvi_peer
 
 from scimf.counts.fit_autoencoder import panel_counts
-from scimf.evaluation.reconstruction_metrics import profile_error, split_error
-from scimf.simulate.counts import factorial
 
 needs_scvi = pytest.mark.skipif(find_spec("scvi") is None, reason=f"an extra: {scvi_peer.RECIPE}")
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from beside.moments import linear_moments
 
 from scimf.core.reached import Reached
 from scimf.simulate import systems
@@ -26,7 +27,7 @@ def test_every_system_can_be_loaded_and_says_what_is_true(name):
     assert np.isfinite(adata.X).all()
     assert adata.uns["scimf"]["name"] == name
     assert adata.obs.groupby(["population", "time"], observed=True).size().eq(12).all()
-    silent = name in ("null", "growing")
+    silent = name == "null"
     assert (size_of_interaction(adata).max() == 0) == silent
 
 
@@ -82,7 +83,7 @@ def test_linear_attraction_meets_its_closed_form():
         first = adata.X[(mine & (adata.obs["time"] == 0.0)).to_numpy()]
         last = adata.X[(mine & (adata.obs["time"] == 2.0)).to_numpy()]
         start = {"mean": first.mean(0), "variance": float(truth["start_sd"][k]) ** 2}
-        mean, variance = systems.linear_moments(2.0, **start, **rates)
+        mean, variance = linear_moments(2.0, **start, **rates)
         np.testing.assert_allclose(last.mean(0), mean, atol=0.06)
         np.testing.assert_allclose(last.var(0), variance, rtol=0.15)
 
@@ -170,21 +171,6 @@ def test_bad_options_are_named():
         systems.typed(active=2)
     with pytest.raises(ValueError, match=r"compositions must be \(2, 5\)"):
         systems.typed(n_populations=2, compositions=np.ones((2, 5)))
-
-
-def test_growth_changes_proportions_at_the_stated_rates():
-    adata = systems.growing(seed=0, n_populations=6, n_cells=3000, n_types=2, times=(0.0, 1.0))
-    rates = truth_of(adata)["rates"]
-    groups = adata.obs.groupby(["population", "time"], observed=True)
-
-    def log_odds(types):
-        return np.log((types == "B").sum() / (types == "A").sum())
-
-    odds = groups["cell_type"].apply(log_odds).unstack()
-    np.testing.assert_allclose((odds[1.0] - odds[0.0]).mean(), rates[1] - rates[0], atol=0.15)
-    mass = groups["mass"].first().unstack()
-    assert (mass[0.0] == 1).all()
-    assert (mass[1.0] != 1).all()
 
 
 # --------------------------------------------------------------------------- other own drifts

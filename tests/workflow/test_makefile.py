@@ -60,9 +60,11 @@ def test_make_runs_what_is_needed_once_and_stamps_only_success(repo, make):
 
 @pytest.mark.parametrize(
     ("folder", "due"),
-    [("notebooks/beside", ["01_data"]), ("notebooks/reports/evidence", ["losses"])],
+    [("notebooks/beside", ["01_data", "losses"]), ("notebooks/reports/evidence", ["losses"])],
 )
-def test_what_lies_beside_notebooks_makes_these_due_again_and_no_other(repo, make, folder, due):
+def test_what_lies_beside_chapters_makes_all_due_again_and_evidence_reports(
+    repo, make, folder, due
+):
     for name in ("01_data", "losses"):
         add(repo, name)
     assert notebooks_run(make("figures")) == (0, ["01_data", "losses"])

@@ -6,12 +6,12 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import numpy as np
+from beside.simulated_counts import factorial
 
 from scimf.counts.config import CountConfig
 from scimf.counts.fit_autoencoder import fit_counts
 from scimf.counts.fit_flow import fit_flow
 from scimf.counts.flow import FlowConfig
-from scimf.simulate.counts import factorial
 from workflow.benchmarks.timing import in_turns, spread
 
 if TYPE_CHECKING:

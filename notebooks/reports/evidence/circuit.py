@@ -2,7 +2,9 @@
 
 import anndata as ad
 import numpy as np
-from scimf.simulate.particles import SIMULATED, Sampling, mean_force
+from scimf.simulate.particles import SIMULATED, Sampling
+
+from evidence.morse import mean_force
 
 CIRCUIT_NOISE = (0.05, 0.05, 0.01)  #: of the three genes, per square root of time
 
@@ -41,7 +43,7 @@ def circuit(
     def drift(x: np.ndarray, kind: np.ndarray, t: float) -> tuple[np.ndarray, np.ndarray]:
         return _circuit_drift(x), density[:, None, None] * mean_force(x, attraction)
 
-    def growth(x: np.ndarray, kind: np.ndarray) -> np.ndarray:
+    def growth(x: np.ndarray, kind: np.ndarray, mass: np.ndarray) -> np.ndarray:
         return division * x[..., 1] ** 2 / (1 + x[..., 1] ** 2)
 
     options = {"kind": second.astype(int), "density": density}

@@ -1,8 +1,10 @@
 """A simulated system for one report: cells that attract from afar and repel near by."""
 
+from collections.abc import Callable
+
 import anndata as ad
 import numpy as np
-from scimf.simulate.particles import SIMULATED, Sampling, mean_force
+from scimf.simulate.particles import SIMULATED, Sampling
 
 RELAXATION = 0.2  #: rate at which particles are pulled to the origin, per unit of time
 DIM = 2
@@ -74,3 +76,25 @@ def morse_force(
     push = repulsion[0] / repulsion[1] * np.exp(-r / repulsion[1])
     pull = attraction[0] / attraction[1] * np.exp(-r / attraction[1])
     return strength * (push - pull)
+
+
+def mean_force(x: np.ndarray, force: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """Mean over the other cells of a force that depends on the distance alone, like ``x``.
+
+    Parameters
+    ----------
+    x
+        State, (populations, cells, dim).
+    force
+        Distances to the force along the unit vector **from** sender to receiver; above 0 it pushes
+        apart.
+    """
+    n_total = x.shape[1]
+    total = np.empty_like(x)
+    for p, cells in enumerate(x):
+        away = cells[:, None] - cells[None]  # (receiver, sender, dim)
+        r = np.linalg.norm(away, axis=-1)
+        # Oneself, and a daughter that still lies on its mother: at no distance, pushed nowhere.
+        strength = np.divide(force(r), r, out=np.zeros_like(r), where=r > 0)
+        total[p] = np.einsum("ij,ijd->id", strength, away) / (n_total - 1)
+    return total

@@ -1,7 +1,11 @@
-"""Vectors, matrices and factors out of a file that R saved (``.rda``); nothing is evaluated."""
+"""Vectors, matrices, factors and objects of slots out of a file that R saved; nothing is evaluated.
+
+``.rda`` holds objects by name, ``.RDS`` one object.
+"""
 
 import bz2
 import gzip
+import io
 import lzma
 import struct
 from collections.abc import Callable
@@ -13,29 +17,30 @@ import numpy as np
 OPENERS: dict[bytes, Callable] = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open, b"\xfd7": lzma.open}
 #: Codes of R's own format (R internals, section 1.8).
 SYMBOL, PAIRS, TEXT, LOGICAL, WHOLE, REAL, TEXTS, LIST = 1, 2, 9, 10, 13, 14, 16, 19
+OBJECT, COMPACT = 25, 238  #: with slots; a vector that is stored in another form
 NOTHING, REFERENCE = 254, 255
 HAS_ATTRIBUTES, HAS_TAG = 0x200, 0x400
 
 
 def read_rda(path: Path) -> dict[str, Any]:
-    """Objects of a file by name, each ``{"values": array, and its attributes}``.
+    """Objects of a file by name (``.RDS``: the only one), ``{"values": array, and attributes}``.
 
-    Attributes are such as ``dim``, ``dimnames`` and ``levels``, objects themselves. R stores
-    matrices column by column.
+    Attributes are such as ``dim``, ``dimnames`` and ``levels``, objects themselves; of an object
+    with slots there are only its slots. R stores matrices column by column.
 
     Raises
     ------
     ValueError
         If the file is not of R, or holds more than vectors of numbers and texts.
     """
-    with open(path, "rb") as file:
-        opener = OPENERS.get(file.read(2), open)
-    with opener(path, "rb") as file:
-        content = file.read()
-    if content[:7] not in (b"RDX2\nX\n", b"RDX3\nX\n"):
+    content = path.read_bytes()
+    while opener := OPENERS.get(content[:2]):  # some are packed twice
+        content = opener(io.BytesIO(content), "rb").read()
+    content = content.removeprefix(b"RDX2\n").removeprefix(b"RDX3\n")
+    if content[:2] != b"X\n":
         raise ValueError(f"{path}: not a file that R saved in its binary form")
     reader = _Reader(path, content)
-    reader.place = 7
+    reader.place = 2
     version, _, _ = (reader.whole() for _ in range(3))
     if version == 3:
         reader.take(reader.whole())  # the encoding
@@ -59,8 +64,8 @@ class _Reader:
     def whole(self) -> int:
         return struct.unpack(">i", self.take(4))[0]
 
-    def item(self) -> Any:
-        flags = self.whole()
+    def item(self, flags: int | None = None) -> Any:
+        flags = self.whole() if flags is None else flags
         kind = flags & 0xFF
         if kind == NOTHING:
             return None
@@ -74,6 +79,10 @@ class _Reader:
             return None if length < 0 else self.take(length).decode("utf-8")
         if kind == PAIRS:
             return self.pairs(flags)
+        if kind == OBJECT:
+            return self.item()
+        if kind == COMPACT:
+            return self.compact()
         found = {"values": self.vector(kind)}
         if flags & HAS_ATTRIBUTES:
             found |= self.item()
@@ -88,7 +97,22 @@ class _Reader:
             name = self.item() if flags & HAS_TAG else str(len(found))
             found[name] = self.item()
             flags = self.whole()
+        if flags & 0xFF != NOTHING:
+            found["rest"] = self.item(flags)
         return found
+
+    def compact(self) -> dict[str, Any]:
+        """Read texts that R stored as the numbers they show, or a vector with notes about it."""
+        form, _, _ = self.item().values()
+        state = self.item()
+        attributes = self.item() or {}
+        if form == "compact_intseq":
+            length, first, step = state["values"].astype(int)
+            return {"values": first + step * np.arange(length)} | attributes
+        found = next(iter(state.values()))
+        if form == "deferred_string":
+            found = {"values": [str(value) for value in found["values"]]}
+        return found | attributes
 
     def vector(self, kind: int) -> np.ndarray | list:
         types = {LOGICAL: ">i4", WHOLE: ">i4", REAL: ">f8"}

@@ -250,7 +250,7 @@ def _out_of_context(model: FittedSDE, split: "Split", time: float, seed: int) ->
     )
     gaps = torch.full((1, len(names)), model.time_scale(time) - begin, **options)
     noise = torch.Generator(model.device).manual_seed(seed)
-    states, _ = roll_out(model.sde, x, gaps, dt=model.config.dt, groups=groups, generator=noise)
+    states, *_ = roll_out(model.sde, x, gaps, dt=model.config.dt, groups=groups, generator=noise)
     cells = []
     labels = []
     for g, p in enumerate(names):

@@ -2,8 +2,9 @@
 
 import anndata as ad
 import numpy as np
+from beside.growing import WITHOUT_INTERACTION
 from scimf.simulate.particles import Sampling
-from scimf.simulate.typed import THETA, TIMES, WITHOUT_INTERACTION, Design
+from scimf.simulate.typed import THETA, TIMES, Design
 
 SIGMA = 0.15  #: noise per square root of time
 STEP = 0.1  #: largest Euler-Maruyama step

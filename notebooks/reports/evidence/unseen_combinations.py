@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from beside.generation_metrics import generation_table
 from scimf.counts.fit_autoencoder import panel_counts
-from scimf.evaluation.generation_metrics import generation_table
 
 if TYPE_CHECKING:
     from anndata import AnnData

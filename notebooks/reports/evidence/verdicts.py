@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from beside.growing import growing
 from scimf.core.identity import by_name
 from scimf.interaction.interaction_test import do_cells_interact
 from scimf.interaction.permutation import edge_p_values
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 #: Simulated systems beside those of ``scimf``.
-MORE_SYSTEMS = by_name({"staged": staged})
+MORE_SYSTEMS = by_name({"growing": growing, "staged": staged})
 FALSE_DISCOVERIES = 0.1  #: rate of false pairs among those found that is asked for
 WRONG = 0.1  #: share of cells whose types are shuffled among each other
 DONOR_DRIFT = 0.1  #: s.d., in each coordinate and per unit of time, of how a donor drifts
@@ -33,7 +34,7 @@ def verdict_on(
     ----------
     system, seed, options
         As for :mod:`scimf.simulate.systems`, ``SYSTEMS[system](seed=seed, **options)``, or
-        :func:`evidence.staged.staged`.
+        a key of :data:`MORE_SYSTEMS`.
     spoiled
         What else is wrong with the data, a key of :data:`SPOILED`.
     pairs

@@ -2,8 +2,7 @@
 
 import numpy as np
 import pytest
-
-from scimf.evaluation.reconstruction_metrics import (
+from beside.reconstruction_metrics import (
     count_halves,
     negative_log_likelihood,
     profile_error,

@@ -1,10 +1,10 @@
 """Simulated counts are what they say: means, dispersions, effects that are there or not."""
 
 import numpy as np
+from beside.simulated_counts import counted, factorial
 
 from scimf.counts.fit_autoencoder import panel_counts
 from scimf.simulate import systems
-from scimf.simulate.counts import counted, factorial
 
 SMALL = {"n_cells": 1500, "n_genes": 60, "n_types": 2, "n_perturbations": 2}
 

@@ -1,10 +1,9 @@
 """Scores of generated cells against closed forms and against cells right by construction."""
 
 import numpy as np
+from beside.generation_metrics import generation_table, log_pca
 from scipy import stats
 from scipy.spatial.distance import cdist
-
-from scimf.evaluation.generation_metrics import generation_table, log_pca
 
 
 def cloud(n=300, seed=0, shift=0.0, scale=1.0, dim=4):
