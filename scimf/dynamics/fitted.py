@@ -124,9 +124,7 @@ class FittedSDE:
                 wanted = size if n is None else n
                 chosen = _rounds(n_seen, size, wanted, rng)
                 found = [self._simulate(p, origin, time, rows, generator) for rows in chosen]
-                cells, weight = (
-                    np.concatenate(parts)[:wanted] for parts in zip(*found, strict=True)
-                )
+                cells, weight = map(np.concatenate, zip(*found, strict=True))
                 blocks.append(cells[:wanted])
                 weights.append(weight[:wanted])
                 for i in np.concatenate(chosen)[:wanted]:

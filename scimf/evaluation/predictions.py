@@ -92,7 +92,10 @@ def _rows_by_snapshot(
         if mine.any():
             rows[key] = np.flatnonzero(mine)
             if "weight" in cells.obs:
-                rows[key] = rows[key][_by_weight(cells.obs["weight"].to_numpy(float)[mine])]
+                weight = cells.obs["weight"].to_numpy(float)[mine]
+                if not (np.isfinite(weight) & (weight >= 0)).all() or not weight.any():
+                    raise ValueError(f'{where}: obs["weight"]: expected numbers of 0 or more')
+                rows[key] = rows[key][_by_weight(weight)]
             astray &= ~mine
     if astray.any():
         found, at = min(zip(population[astray].tolist(), time[astray].tolist(), strict=True))

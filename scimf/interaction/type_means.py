@@ -55,7 +55,11 @@ class TypeSnapshots:
             density[population] = adata.obs["density"].to_numpy(float)
         mass = np.ones((len(times), len(names)))
         if "mass" in adata.obs:
-            mass[when, population] = adata.obs["mass"].to_numpy(float)
+            given = adata.obs["mass"].to_numpy(float)
+            mass[when, population] = given
+            if not (mass > 0).all() or not np.array_equal(mass[when, population], given):
+                expected = "expected a positive number for each population and time"
+                raise ValueError(f"obs['mass']: {expected}, the same for all its cells")
         return cls(
             cells=np.asarray(adata.obsm[key], dtype=float)[rows],
             rows=rows,

@@ -112,8 +112,6 @@ def who_multiplies_whom(adata: "AnnData", *, permutations: int = 999, seed: int 
     if n_populations < 2:
         needed = "at least two, of different composition or density, are needed to tell"
         raise ValueError(f"obs['population']: one population, {needed} who multiplies whom")
-    if not (snapshots.mass > 0).all():
-        raise ValueError("obs['mass']: expected a positive number for each population and time")
     relative = "mass" not in adata.obs
     numbers = _log_numbers(snapshots, relative=relative)
     equations, penalty = _equations(snapshots, numbers)

@@ -46,7 +46,8 @@ class Interactions:
     widths_from
         How the kernel widths were chosen, in words.
     growth
-        Who makes whom divide or die, where the numbers of cells are known: ``obs["mass"]``.
+        Who makes whom divide or die, where the numbers of cells are known: ``obs["mass"]``. Where
+        these multiply many-fold between two times, strengths can be far off.
     """
 
     table: pd.DataFrame

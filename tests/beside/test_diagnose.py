@@ -67,6 +67,12 @@ def test_each_doubt_is_raised_by_what_causes_it(change, what, says):
     assert pd.Series(found[what]).str.contains(says).all(), found[what]
 
 
+def test_growth_that_is_known_is_no_doubt_but_said():
+    adata = stranger(**(HEALTHY | {"cells": [200, 400, 400]}))
+    adata.obs["mass"] = adata.obs["time"].map({0: 1.0, 1: 2.0, 2: 2.0}).astype(float)
+    assert "lets cells multiply" in doubts(adata)["growth or death"]
+
+
 def test_batches_joined_by_a_time_are_not_doubted():
     adata = stranger(**HEALTHY)
     second = (adata.obs["time"] == 2) | (np.arange(adata.n_obs) % 400 > 300)

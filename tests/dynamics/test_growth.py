@@ -141,3 +141,12 @@ def test_shares_of_a_growing_population_are_scored_by_weight(grown):
         error["share_error"]["copy_previous"], abs=0.03
     )
     assert error["energy_distance"]["growth"] < error["energy_distance"]["none"]
+
+
+@pytest.mark.parametrize("weight", [-1.0, np.nan, 0.0])
+def test_weights_that_are_none_are_refused(grown, weight):
+    adata, split, _ = grown
+    cells = adata[(adata.obs["time"] == 3.0).to_numpy()].copy()
+    cells.obs["weight"] = weight
+    with pytest.raises(ValueError, match="weight"):
+        evaluate({"cells": cells}, adata, split, scoring=Scoring(draws=1))

@@ -109,6 +109,10 @@ def one_time(obs):
     return obs[obs["time"] == 0]
 
 
+def mass_of_each_cell(obs):
+    return obs.assign(mass=1.0 + np.arange(len(obs)))
+
+
 def no_mass_left(obs):
     return obs.assign(mass=obs["mass"].where(obs["time"] < 4, 0.0))
 
@@ -119,6 +123,7 @@ def no_mass_left(obs):
         (one_population, "one population"),
         (one_time, "'a' is too rare"),
         (no_mass_left, r"obs\['mass'\]: expected a positive number"),
+        (mass_of_each_cell, r"obs\['mass'\]: .* the same for all its cells"),
     ],
 )
 def test_what_cannot_be_read_is_refused(data, spoil, said):

@@ -41,7 +41,8 @@ def test_true_strengths_are_those_of_loops_over_cells():
 
 
 def test_a_good_reading_scores_well_and_a_reversed_one_does_not():
-    adata = closed_form.simulated(seed=1, n_populations=20, n_cells=50, n_types=3, active=0.5)
+    size = {"n_populations": 10, "n_cells": 50, "n_types": 3, "n_simulated": 1000}
+    adata = closed_form.simulated(seed=1, active=0.5, **size)
     found = who_moves_whom(adata, form="towards", permutations=1)
     scores = closed_form.score(found, adata)
     assert scores["heard_type_mean_error"] < 0.25
