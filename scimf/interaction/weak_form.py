@@ -8,11 +8,11 @@ population moves as
     \frac{\mathrm d m_a}{\mathrm d t} = c_a - \Theta_a m_a + \sum_{bk} \beta_{abk} F_{abk},
     \qquad \Theta_a = \theta_a I + R_a .
 
-Integrated over each interval by the trapezoid this is linear in
-:math:`(c, \theta, R, \beta)`: no trajectory of any cell is needed (weak-form estimation of
-interacting particles; Wei & Lu 2026, arXiv:2604.02581, one type). What others do may also point
-along a free direction, or depend on how many of them there are: then :math:`F` is replaced by
-columns :math:`s_p \pi_{pb} e_d` or :math:`g_j(s_p \pi_{pb}) e_d`.
+Integrated over each interval by the trapezoid (pulls that grow with the number of cells: times an
+exponential) this is linear in :math:`(c, \theta, R, \beta)`: no trajectory of any cell is needed
+(weak-form estimation of interacting particles; Wei & Lu 2026, arXiv:2604.02581, one type). What
+others do may also point along a free direction, or depend on how many of them there are: then
+:math:`F` is replaced by columns :math:`s_p \pi_{pb} e_d` or :math:`g_j(s_p \pi_{pb}) e_d`.
 
 The means are noisy, so that successive rows are correlated (:func:`covariance`) and both sides of
 the regression carry the same noise. What this adds to the normal equations is measured by drawing
@@ -30,6 +30,7 @@ import numpy as np
 
 from scimf.interaction.type_means import TypeSnapshots
 
+STILL = 1e-4  #: relative change of a number of cells below which it does not change
 LEAST = 5  #: fewest cells of a type in a snapshot that count
 FLOOR = 0.02  #: variance of a type mean that does not shrink with cells, relative to one cell's
 PENALTIES = ((1e-4, 1e-3, 1e-2), (1e-3, 1e-2, 1e-1, 1.0, 10.0))  #: of the interaction, and of R
@@ -109,6 +110,7 @@ def regression(
     *,
     stages: bool = False,
     floor: float = FLOOR,
+    mass: np.ndarray | None = None,
 ) -> Regression:
     """Rows of one receiver.
 
@@ -123,6 +125,8 @@ def regression(
         was not seen at a time between two others, these are an interval of their own, too.
     floor
         See :data:`FLOOR`.
+    mass
+        Number of cells that the columns are in proportion to, (times, populations), if it changes.
     """
     count = snapshots.count[:, :, receiver]
     dim = mean.shape[-1]
@@ -133,7 +137,8 @@ def regression(
     for p, seen in seen_in.items():
         gap = np.diff(snapshots.times[seen])  # (intervals,)
         own = _integral(mean[seen, p, receiver], gap)  # (intervals, dim)
-        others = _integral(columns[seen, p], gap)  # (intervals, columns, dim)
+        grown = None if mass is None else np.diff(np.log(mass[seen, p]))
+        others = _integral(columns[seen, p], gap, grown)  # (intervals, columns, dim)
         stage = np.ones((len(gap), 1))
         if stages:
             mine = [intervals.index(pair) for pair in pairwise(seen.tolist())]
@@ -154,9 +159,20 @@ def regression(
     return Regression(tuple(x), tuple(y), kept, n_columns)
 
 
-def _integral(values: np.ndarray, gap: np.ndarray) -> np.ndarray:
-    """Trapezoid over each interval."""
-    return 0.5 * gap.reshape(-1, *[1] * (values.ndim - 1)) * (values[1:] + values[:-1])
+def _integral(values: np.ndarray, gap: np.ndarray, grown: np.ndarray | None = None) -> np.ndarray:
+    r"""Trapezoid over each interval, of values that change by a factor besides.
+
+    With :math:`k` (``grown``, (intervals,)) the log of this factor, exact where
+    :math:`v(u) = e^{ku} l(u)` with :math:`l` linear in the place :math:`u` in the interval:
+    :math:`v(0) (e^k - 1 - k) / k^2 + v(1) (e^{-k} - 1 + k) / k^2`.
+    """
+    shape = (-1, *[1] * (values.ndim - 1))
+    if grown is None:
+        return 0.5 * gap.reshape(shape) * (values[1:] + values[:-1])
+    k = np.where(np.abs(grown) < STILL, STILL, grown)
+    first = gap * (np.expm1(k) - k) / k**2
+    last = gap * (np.expm1(-k) + k) / k**2
+    return first.reshape(shape) * values[:-1] + last.reshape(shape) * values[1:]
 
 
 # -------------------------------------------------------------------------------------- ridge
@@ -338,7 +354,8 @@ def fit_weak_form(
     """
     columns = _interaction_columns(snapshots, form, widths)
     everyone = range(len(snapshots.types))
-    rows = [_rows(snapshots, snapshots.cells, columns, a) for a in everyone]
+    mass = None if form == "count" or (snapshots.mass == 1).all() else snapshots.mass
+    rows = [_rows(snapshots, snapshots.cells, columns, a, mass) for a in everyone]
     for name, row in zip(snapshots.types, rows, strict=True):
         if not row.x:
             needed = f"expected {LEAST} cells of it at two times of some population"
@@ -351,7 +368,7 @@ def fit_weak_form(
     for draw in range(1, REDRAWN + 1):
         cells = snapshots.redrawn(draw)
         again = _interaction_columns(snapshots, form, widths, cells)
-        redrawn.append([_rows(snapshots, cells, again, a) for a in everyone])
+        redrawn.append([_rows(snapshots, cells, again, a, mass) for a in everyone])
     share_noise = None if form == "count" else snapshots.share_noise
     equations = []
     for a in everyone:
@@ -372,7 +389,11 @@ def fit_weak_form(
 
 
 def _rows(
-    snapshots: TypeSnapshots, cells: np.ndarray, columns: np.ndarray, receiver: int
+    snapshots: TypeSnapshots,
+    cells: np.ndarray,
+    columns: np.ndarray,
+    receiver: int,
+    mass: np.ndarray | None,
 ) -> Regression:
     mean = snapshots.mean(cells)
-    return regression(snapshots, mean, columns[:, :, receiver], receiver)
+    return regression(snapshots, mean, columns[:, :, receiver], receiver, mass=mass)

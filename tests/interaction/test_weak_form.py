@@ -7,7 +7,7 @@ import pytest
 
 from scimf import who_moves_whom
 from scimf.interaction.type_means import TypeSnapshots
-from scimf.interaction.weak_form import fit_weak_form
+from scimf.interaction.weak_form import _integral, fit_weak_form
 from scimf.simulate.systems import typed
 
 WIDTHS = (0.5, 2.0)
@@ -81,6 +81,19 @@ def test_an_answer_that_needs_many_senders_is_told_by_their_count():
 
     found = who_moves_whom(law(many, n_populations=24), widths=(50.0,))
     assert found.errors["count"] < found.errors["free"]
+
+
+@pytest.mark.parametrize("grown", [0.0, 1e-6, 0.4, -2.0])
+def test_what_grows_between_two_times_is_integrated(grown):
+    """A line times an exponential, against small steps; without growth the trapezoid."""
+    gap, start, end = 0.5, np.array([1.0, -2.0]), np.array([3.0, 0.5])
+    place = (np.arange(100_000) + 0.5)[:, None] / 100_000
+    exact = gap * (np.exp(grown * place) * (start + place * (end - start))).mean(0)
+    values = np.stack([start, np.exp(grown) * end])
+    found = _integral(values, np.array([gap]), np.array([grown]))
+    np.testing.assert_allclose(found, exact[None], rtol=1e-4)
+    plain = _integral(values, np.array([gap]))
+    assert np.allclose(plain, exact, rtol=1e-4) == (abs(grown) < 1e-3)
 
 
 def test_left_out_means_fitted_without(fitted):

@@ -33,7 +33,7 @@ def test_one_type_helps_and_a_third_kills():
 
 
 def test_without_rates_and_effects_no_cell_divides():
-    adata = helping(seed=1, motion=False, heard=False, rate=0.0, **SMALL)
+    adata = helping(seed=1, motion=False, speed=0, **SMALL)
     assert (adata.obs["mass"] == 1).all()
     assert not adata.obsm["drift_interaction"].any()
 
@@ -58,7 +58,7 @@ def test_numbers_follow_the_equation():
 
 def test_pulls_grow_with_the_number_of_cells():
     grown = helping(seed=4, **SMALL)
-    still = helping(seed=4, heard=False, rate=0.0, **SMALL)
+    still = helping(seed=4, speed=0, **SMALL)
     first = (grown.obs["time"] == 0).to_numpy()
     for part in ("drift_intrinsic", "drift_interaction"):
         np.testing.assert_allclose(grown.obsm[part][first], still.obsm[part][first], rtol=1e-5)

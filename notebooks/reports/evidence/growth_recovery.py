@@ -157,20 +157,19 @@ def foreseen_errors(adata: "AnnData") -> np.ndarray:  # (receiver, sender)
 # -------------------------------------------------------------------------------------- motion
 
 
-def motion_of(*, grows: bool, **options) -> dict[str, float]:
-    """Error of the interaction in motion where cells divide and die (``grows``), or do not.
+def motion_of(**options) -> dict[str, float]:
+    """Error of the interaction in motion where cells divide and die, at some ``speed``.
 
     Beside :func:`evidence.recovery.drift_errors` of the type means and how well pairs are told:
     ``without_mass`` is the error if the numbers of cells are not known.
     """
-    options = {"n_cells": 100} | options
-    if not grows:
-        options |= {"rate": 0.0, "heard": False}
-    adata = helping(motion=True, **options)
+    adata = helping(**{"n_cells": 100} | options)
+    mass = adata.obs["mass"]
     found = who_moves_whom(adata, permutations=1)
     truth = adata.uns["scimf"]["truth"]["type_matrix"]
     scores = {"heard_type_mean_error": float(drift_errors([found], adata)["heard_type_mean"])}
     scores["edge_auroc"] = edge_recovery(found.matrix(), truth)["auroc"]
+    scores["fold_change"] = float(np.exp(np.abs(np.log(mass)).max()))
     del adata.obs["mass"]
     found = who_moves_whom(adata, permutations=1)
     scores["without_mass"] = float(drift_errors([found], adata)["heard_type_mean"])

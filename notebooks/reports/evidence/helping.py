@@ -7,9 +7,10 @@ from scimf.simulate.particles import Sampling
 from scimf.simulate.typed import TIMES, Design, saturating_pull
 
 SIGMA = 0.15  #: noise per square root of time
-STEP = 0.1  #: largest Euler-Maruyama step
+STEP = 0.02  #: largest Euler-Maruyama step: pulls are strong where there are many cells
 RATE = 0.4  #: largest of the rates of types
 EFFECT = (0.4, 0.8)  #: range of the size of an effect on growth, per density times share
+STILL = 0.1  #: the same where nobody moves anybody
 SIMULATED = 4000  #: cells of a population; births and deaths of few would be chance
 STRENGTH = (1.0, 2.0)  #: range of the size of a pull
 ACTIVE = 0.4  #: share of ordered pairs of different types that pull or push
@@ -24,7 +25,7 @@ def helping(
     dim: int = 8,
     motion: bool = True,
     heard: bool = True,
-    rate: float = RATE,
+    speed: float = 1.0,
 ) -> ad.AnnData:
     r"""Types whose cells divide and die by themselves and as others make them.
 
@@ -45,9 +46,9 @@ def helping(
         :math:`s_p m_p(t)`.
     heard
         Whether one type makes another divide and a third makes it die; else :math:`G = 0`.
-    rate
-        Types divide and die by themselves at rates from minus this to this; without it, and not
-        ``heard``, no cell divides or dies.
+    speed
+        Of growth: what all rates and effects are multiplied by. At 0 no cell divides or dies; at 1
+        some population changes its number of cells three- to fiftyfold, at 0.5 about twofold.
 
     Returns
     -------
@@ -56,10 +57,10 @@ def helping(
     """
     rng = np.random.default_rng(seed)
     design = Design.draw(rng, n_populations, n_types, dim, (0.5, 2.0))
-    rates = rng.permutation(np.linspace(-rate, rate, n_types))
+    rates = speed * rng.permutation(np.linspace(-RATE, RATE, n_types))
     effects = np.zeros((n_types, n_types))
     receiver, helper, killer = rng.permutation(n_types)[:3]
-    sizes = rng.uniform(*EFFECT, size=2)
+    sizes = speed * rng.uniform(*EFFECT, size=2)
     if heard:
         effects[receiver, helper], effects[receiver, killer] = sizes[0], -sizes[1]
     matrix = _pulls(rng, n_types) if motion else np.zeros((n_types, n_types))
@@ -83,7 +84,7 @@ def helping(
         rate = rates + sent @ effects.T
         return np.take_along_axis(rate, kind, axis=1)
 
-    sampling = Sampling(sigma=SIGMA, step=STEP, times=TIMES, n_cells=n_cells)
+    sampling = Sampling(sigma=SIGMA, step=STEP if motion else STILL, times=TIMES, n_cells=n_cells)
     groups = {"kind": kind, "density": design.density}
     adata = sampling.measure(x, drift, rng=rng, **groups, growth=growth, crowding=True)
     adata.obsm[KEY] = np.asarray(adata.X, np.float32)
