@@ -20,7 +20,7 @@ def test_the_published_step_and_ours_have_the_same_loss_and_gradient(step):
     assert step["gradient_cosine"] > 0.99
     assert step["cells_observed"] == 150
     assert step["euler_steps"] == 20
-    for name in ("engine_speedup", "total_speedup"):
+    for name in ("engine_speedup", "total_speedup", "growth_cost"):
         assert 0 < step[name]["min"] <= step[name]["median"] <= step[name]["max"]
 
 

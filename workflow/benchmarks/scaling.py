@@ -13,7 +13,7 @@ from scimf.dynamics.interactions import AdditiveInteraction, CellAttention
 from scimf.dynamics.model import InteractingSDE
 from workflow.benchmarks.peak import peak
 from workflow.benchmarks.timing import exponent, in_turns, spread
-from workflow.benchmarks.training_steps import snapshots_of, three_steps, wait_for
+from workflow.benchmarks.training_steps import four_steps, snapshots_of, wait_for
 
 _PRODUCT = 2048  #: rows and columns of the matrices whose product is the measure of a machine
 _N_PRODUCTS = 4
@@ -128,8 +128,8 @@ def _exponent(rows: Mapping[int, Mapping[str, float]], key: str) -> float:
 
 
 def evaluate_step(*, times: int, dim: int, form: str) -> dict[str, float]:
-    """Time one of :func:`three_steps` on 1,000 cells at each time; called in a new process."""
-    step = three_steps([1000] * times, device="cpu", dim=dim)[form]
+    """Time one of :func:`four_steps` on 1,000 cells at each time; called in a new process."""
+    step = four_steps([1000] * times, device="cpu", dim=dim)[form]
     step.run(0)  # what is loaded, planned or remembered once
     begin = time.perf_counter()
     step.run(1)

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -185,7 +185,10 @@ def recommended_step(
     draws = torch.Generator().manual_seed(seed)
     noise = torch.Generator(device).manual_seed(seed)
     batch = Batch.draw(data, config, draws, torch.device(device))
-    loss = batch.loss(sde, config, noise)["data"]
+    terms = batch.loss(sde, config, noise)
+    loss = terms["data"]
+    if config.growth != "none":
+        loss = loss + config.growth_weight * terms["growth"] + config.mass_weight * terms["mass"]
     loss.backward()
     return float(loss.detach())
 
@@ -221,20 +224,24 @@ def training_data(clouds: Sequence[Tensor], config: SDEConfig) -> TrainingData:
     times = tuple(float(t) for t in range(len(clouds)))
     scale = float(torch.cat(list(clouds)).std(0).mean())
     known = {}
+    mass = {}
     for time, cloud in zip(times, clouds, strict=True):
         known["all", time] = cloud.cpu() / scale
+        mass["all", time] = len(cloud) / len(clouds[0])
     centre = np.zeros(clouds[0].shape[1], np.float32)
     time_scale = TimeScale.of(times, times, config.time)
-    return TrainingData(known, {"all": 1.0}, time_scale, Standardiser(centre, scale))
+    if config.growth == "none":
+        mass = {}
+    return TrainingData(known, {"all": 1.0}, time_scale, Standardiser(centre, scale), mass)
 
 
-def three_steps(
+def four_steps(
     sizes: Sequence[int], *, device: str, dim: int = 50, cells: int = 512
 ) -> dict[str, Step]:
-    """Return three ways to step, on clouds of these sizes and from so many start cells.
+    """Return four ways to step, on clouds of these sizes and from so many start cells.
 
     ``published``; ``engine``, ours on the same targets; ``recommended``, the step that we
-    recommend.
+    recommend; ``growing``, the same where cells divide and die as they hear, and totals are known.
     """
     clouds = [cloud.to(device) for cloud in snapshots_of(sizes, dim)]
     later = clouds[1:]
@@ -245,19 +252,26 @@ def three_steps(
     ours = recommended()
     with seeded(0):
         small = InteractingSDE(dim, ours).to(device)
+    growing = replace(ours, growth="heard")
+    with seeded(0):
+        weighted = InteractingSDE(dim, growing).to(device)
     data = training_data(clouds, ours)
+    grown = training_data(clouds, growing)
     return {
         "published": Step(large, partial(published_step, large, start, later)),
         "engine": Step(large, partial(engine_step, large, start, later, config=as_paper)),
         "recommended": Step(small, partial(recommended_step, small, data, ours, device=device)),
+        "growing": Step(
+            weighted, partial(recommended_step, weighted, grown, growing, device=device)
+        ),
     }
 
 
 def step_costs(
     sizes: Sequence[int], *, rounds: int, device: str, dim: int = 50, cells: int = 512
 ) -> dict:
-    """Time the three steps in turns, and compare loss and gradient of the first two."""
-    steps = three_steps(sizes, device=device, dim=dim, cells=cells)
+    """Time the four steps in turns, and compare loss and gradient of the first two."""
+    steps = four_steps(sizes, device=device, dim=dim, cells=cells)
     losses = []
     gradients = []
     for step in (steps["published"], steps["engine"]):
@@ -279,6 +293,7 @@ def step_costs(
         found[f"{name}_seconds"] = spread(values)
     found["engine_speedup"] = spread(seconds["published"] / seconds["engine"])
     found["total_speedup"] = spread(seconds["published"] / seconds["recommended"])
+    found["growth_cost"] = spread(seconds["growing"] / seconds["recommended"])
     found["loss_relative_difference"] = abs(losses[1] / losses[0] - 1)
     found["gradient_cosine"] = float(torch.cosine_similarity(*gradients, dim=0))
     return found
