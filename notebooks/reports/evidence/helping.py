@@ -7,7 +7,7 @@ from scimf.simulate.particles import Sampling
 from scimf.simulate.typed import TIMES, Design, saturating_pull
 
 SIGMA = 0.15  #: noise per square root of time
-STEP = 0.02  #: largest Euler-Maruyama step: pulls are strong where there are many cells
+STEP = 0.04  #: largest Euler-Maruyama step: pulls are strong where there are many cells
 RATE = 0.4  #: largest of the rates of types
 EFFECT = (0.4, 0.8)  #: range of the size of an effect on growth, per density times share
 STILL = 0.1  #: the same where nobody moves anybody

@@ -90,9 +90,10 @@ def skills(table: pd.DataFrame, *, metric: str = "energy_distance") -> pd.DataFr
 def published_numbers() -> pd.DataFrame:
     """Numbers that others printed, of ``published_scores.toml``.
 
-    Columns: ``board, metric, method, value, spread, status, differs, source``.
+    Columns: ``board, metric, method, value, spread, at, status, differs, source``; ``at`` are the
+    values at successive times, of which ``value`` is the mean.
     """
-    columns = ["board", "metric", "method", "value", "spread", "status", "differs", "source"]
+    columns = ["board", "metric", "method", "value", "spread", "at", "status", "differs", "source"]
     with open(Path(__file__).with_name("published_scores.toml"), "rb") as file:
         rows = tomllib.load(file)["score"]
     return pd.DataFrame(rows, columns=columns)
