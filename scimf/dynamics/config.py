@@ -57,7 +57,8 @@ class SDEConfig(Config):
     #: net rate of division: "none", one for each "type", by the "state" of a cell, or by its state
     #: and what it hears from others ("heard")
     growth: str = "none"
-    #: of the mean squared growth rate: what may have moved then has not multiplied
+    #: of the mean squared growth rate: what may have moved then has not multiplied. Where rates are
+    #: known (``obs["known_growth"]``), of what differs from these: the larger, the more they count
     growth_weight: float = 0.01
     mass_weight: float = 1.0  #: of the squared error of the logarithm of totals, where known
     #: decoupled weight decay of the interaction (AdamW, Loshchilov & Hutter 2019)

@@ -98,7 +98,9 @@ class FittedSDE:
             ``X`` in gene space (or the coordinates themselves if there are no genes),
             ``obsm["X_scimf"]``, ``obs``: time, population, start_time, start_cell (the observed
             cell each simulated one began as), cell_type (that it began as, where known); of a model
-            with growth also weight, the cells that each one stands for, 1 at the start.
+            with growth also weight, the cells that each one stands for, 1 at the start; and mass,
+            the number of cells of the population relative to its start, where that was known of the
+            snapshot they began as.
         """
         if start not in ("previous", "t0"):
             raise ValueError(f'start: expected "previous" or "t0", got {start!r}')
@@ -109,7 +111,7 @@ class FittedSDE:
         times = self._real_times(times)
         generator = torch.Generator(self.device).manual_seed(seed)
         rng = np.random.default_rng(seed)
-        blocks, weights, types = [], [], []
+        blocks, weights, types, mass = [], [], [], []
         labels: list[Label] = []
         for p in names:
             for time in times:
@@ -127,6 +129,8 @@ class FittedSDE:
                 cells, weight = map(np.concatenate, zip(*found, strict=True))
                 blocks.append(cells[:wanted])
                 weights.append(weight[:wanted])
+                if self.starts.mass:
+                    mass += wanted * [self.starts.mass[p, origin] * float(weight.mean())]
                 for i in np.concatenate(chosen)[:wanted]:
                     labels.append((float(time), p, origin, self.starts.names[p, origin][i]))
                     if self.starts.types:
@@ -134,6 +138,7 @@ class FittedSDE:
         more = {"cell_type": types} if types else {}
         if self.sde.growth is not None:
             more["weight"] = np.concatenate(weights)
+            more |= {"mass": mass} if mass else {}
         return self.package(np.concatenate(blocks), labels, more)
 
     def _real_times(self, times: Iterable[float] | float) -> list[float]:
@@ -279,7 +284,8 @@ class FittedSDE:
         centre = np.asarray(values["standardiser"]["centre"])
         standardiser = Standardiser(centre, values["standardiser"]["scale"])
         starts = dict(values["starts"])
-        for name in {"cells", "names", "types"} & set(starts):  # older files have no types
+        arrays = {"cells", "names", "types", "known_growth"}
+        for name in arrays & set(starts):  # older files do not have the last two
             starts[name] = {key: np.asarray(x) for key, x in starts[name].items()}
         types = tuple(values.get("types", ()))
         with seeded(0):  # the weights are replaced, the caller's random state is not

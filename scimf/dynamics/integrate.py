@@ -25,6 +25,8 @@ class Groups:
         (groups,), model time of the start; only an intrinsic drift with ``stages`` asks for it.
     kind
         (groups, cells), number of the type of each cell; only growth by type asks for it.
+    known_growth
+        (groups, cells), the rate of division that growth is priced from; 0 if omitted.
     """
 
     mask: Tensor | None = None
@@ -32,6 +34,7 @@ class Groups:
     context: Tensor | None = None
     start_time: Tensor | None = None
     kind: Tensor | None = None
+    known_growth: Tensor | None = None
 
     def only(self, rows: Tensor) -> "Groups":
         """Return what is known of some of the groups."""
@@ -45,7 +48,7 @@ class Paths(NamedTuple):
     states: Tensor  #: (..., dim)
     energy: Tensor  #: kinetic, since the start: the integral of |f|^2 dt, times the weight
     weight: Tensor  #: cells that each stands for; 1 at the start, and without growth
-    growth: Tensor  #: the integral of g^2 dt, times the weight
+    growth: Tensor  #: the integral of g^2 dt (g less what is known of it), times the weight
 
 
 def roll_out(
@@ -120,7 +123,8 @@ def _roll_out_together(
             energy = energy + weight * drift.square().sum(-1) * h[..., 0]
             if growth is not None:
                 rate = growth(x, groups.mask, groups.density, weight, groups.kind)
-                grown = grown + weight * rate.square() * h[..., 0]
+                priced = rate if groups.known_growth is None else rate - groups.known_growth
+                grown = grown + weight * priced.square() * h[..., 0]
                 weight = weight * (rate * h[..., 0]).exp()
             x = x + drift * h + sde.diffusion(x) * h.sqrt() * noise
             if "time" in options:

@@ -63,6 +63,8 @@ class Snapshots:
     #: of growing populations: cells relative to the start, and the type of each cell, where known
     mass: dict[tuple[str, float], float] = field(default_factory=dict)
     types: dict[tuple[str, float], np.ndarray] = field(default_factory=dict)
+    #: net rate of division of each cell per unit of real time, where known; NaN: not of this cell
+    known_growth: dict[tuple[str, float], np.ndarray] = field(default_factory=dict)
 
     @classmethod
     def of(cls, adata: "AnnData", mask: np.ndarray) -> "Snapshots":
@@ -84,7 +86,7 @@ class Snapshots:
         population = populations(adata)
         time = adata.obs["time"].to_numpy(float)
         types = cell_types(adata) if "cell_type" in adata.obs else None
-        cells, names, density, mass, kinds = {}, {}, {}, {}, {}
+        cells, names, density, mass, kinds, known = {}, {}, {}, {}, {}, {}
         for p in np.unique(population[mask]):
             for t in np.unique(time[mask & (population == p)]):
                 rows = mask & (population == p) & (time == t)
@@ -94,8 +96,14 @@ class Snapshots:
                     mass[p, float(t)] = _amount(adata, "mass", rows, f"{p!r} at time {t:g}")
                 if types is not None:
                     kinds[p, float(t)] = types[rows].astype(str)
+                if "known_growth" in adata.obs:
+                    known[p, float(t)] = adata.obs["known_growth"].to_numpy(float)[rows]
+                    if np.isinf(known[p, float(t)]).any():
+                        raise ValueError(
+                            'obs["known_growth"]: expected rates, or NaN where unknown'
+                        )
             density[p] = _amount(adata, "density", population == p, repr(p))
-        return cls(cells, names, density, mass, kinds)
+        return cls(cells, names, density, mass, kinds, known)
 
     @classmethod
     def to_start_from(cls, adata: "AnnData", split: "Split") -> "Snapshots":
@@ -115,10 +123,10 @@ class Snapshots:
     def only(self, population: str) -> "Snapshots":
         """Return the snapshots of one population."""
         mine = []
-        for values in (self.cells, self.names, self.mass, self.types):
+        for values in (self.cells, self.names, self.mass, self.types, self.known_growth):
             mine.append({key: value for key, value in values.items() if key[0] == population})
-        cells, names, mass, types = mine
-        return Snapshots(cells, names, {population: self.density[population]}, mass, types)
+        cells, names, *grown = mine
+        return Snapshots(cells, names, {population: self.density[population]}, *grown)
 
     def numbered_types(self) -> tuple[tuple[str, ...], dict[tuple[str, float], Tensor]]:
         """Names of the types, and of each cell the number of its type."""

@@ -26,7 +26,13 @@ from scimf.core.parallel import side_by_side
 from scimf.dynamics.snapshots import Snapshots, cell_types
 from scimf.evaluation import distances
 from scimf.evaluation.baselines import BASELINES, Cloud, resample
-from scimf.evaluation.predictions import Key, Name, one_hot_types, predicted_clouds
+from scimf.evaluation.predictions import (
+    Key,
+    Name,
+    one_hot_types,
+    predicted_clouds,
+    predicted_totals,
+)
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -37,6 +43,8 @@ if TYPE_CHECKING:
 METRICS = ("w1", "w2", "energy_distance", "centred_energy", "cost_of_mean", "mmd2")
 #: Half the summed difference of the shares of types, if asked for; samples need cell_type.
 SHARE_ERROR = "share_error"
+#: Absolute error of the log of the number of cells, if asked for; data and samples need mass.
+TOTAL_ERROR = "total_error"
 GENE_METRICS = ("gene_mean_error", "gene_variance_error", "gene_sinkhorn")
 BANDWIDTH_CELLS = 1000  #: training cells whose median distance is the bandwidth of ``mmd2``
 
@@ -52,7 +60,8 @@ class Scoring(Config):
     draws, seed
         Random draws of the cells that are averaged, and their seed.
     metrics
-        Some of :data:`METRICS` and :data:`SHARE_ERROR`; exact transport is what takes the time.
+        Some of :data:`METRICS`, :data:`SHARE_ERROR` and :data:`TOTAL_ERROR`; exact transport is
+        what takes the time.
     """
 
     n: int = 1000
@@ -62,7 +71,7 @@ class Scoring(Config):
 
     def __post_init__(self) -> None:
         """Refuse metrics that do not exist."""
-        known = (*METRICS, SHARE_ERROR)
+        known = (*METRICS, SHARE_ERROR, TOTAL_ERROR)
         if unknown := set(self.metrics) - set(known):
             raise ValueError(f"Scoring.metrics: unknown {sorted(unknown)}, known {known}")
         object.__setattr__(self, "metrics", tuple(self.metrics))
@@ -146,7 +155,10 @@ def evaluate(
             views.append(_View("types", truth_types.cells[key], starts_types, shares[key]))
         for draw in range(scoring.draws):
             jobs.append((key, draw, views, types.get(key), scoring, baselines, bandwidth))
-    return _table(side_by_side(_score_draw, jobs, workers=workers), split, per_draw)
+    rows = side_by_side(_score_draw, jobs, workers=workers)
+    if TOTAL_ERROR in scoring.metrics:
+        rows.append(_score_totals(predicted_totals(samples, adata, truth), truth, starts))
+    return _table(rows, split, per_draw)
 
 
 def _bandwidth(starts: Snapshots) -> float:
@@ -214,6 +226,29 @@ def _score_draw(
             clouds[method, seed] = resample(predicted, n, own)
         rows += _compare(clouds, cells[order[:n]], scoring.metrics, bandwidth, view.kind)
     return [(population, time, *row, draw) for row in rows]
+
+
+def _score_totals(
+    totals: Mapping[Key, Mapping[Name, float]], truth: Snapshots, starts: Snapshots
+) -> list[tuple]:
+    """Errors of the log of totals, beside a copy and a line of the log between the neighbours."""
+    if not (totals and truth.mass):
+        raise ValueError(f'{TOTAL_ERROR}: obs["mass"] is missing in data or samples')
+    rows = []
+    for (population, time), predicted in totals.items():
+        known = sorted((t, np.log(m)) for (p, t), m in starts.mass.items() if p == population)
+        before = [log for t, log in known if t < time]
+        logs = {name: np.log(total) for name, total in predicted.items()}
+        if before:
+            logs["copy_previous", None] = before[-1]
+            if known[-1][0] > time:
+                logs["log_linear", None] = np.interp(time, *zip(*known, strict=True))
+        true = np.log(truth.mass[population, time])
+        n = len(truth.cells[population, time])
+        for (method, seed), log in logs.items():
+            error = float(abs(log - true))
+            rows.append((population, time, method, seed, TOTAL_ERROR, error, n, 0))
+    return rows
 
 
 def _stratified(

@@ -60,6 +60,22 @@ def predicted_clouds(
     return cells, genes, types
 
 
+def predicted_totals(
+    samples: "AnnData | Mapping[str | tuple[str, int], AnnData]", adata: "AnnData", truth: Snapshots
+) -> dict[Key, dict[Name, float]]:
+    """Return ``obs["mass"]`` of samples that have it: cells relative to the start."""
+    named = samples if isinstance(samples, Mapping) else {"model": samples}
+    totals = {}
+    for label, given in named.items():
+        if isinstance(given, np.ndarray) or "mass" not in given.obs:
+            continue
+        name = label if isinstance(label, tuple) else (label, None)
+        rows = _rows_by_snapshot(f"samples {label!r}", given, adata, truth)
+        for key, mine in rows.items():
+            totals.setdefault(key, {})[name] = float(given.obs["mass"].to_numpy(float)[mine[0]])
+    return totals
+
+
 def one_hot_types(adata: "AnnData", names: np.ndarray) -> np.ndarray:  # (cells, types)
     """Which of the types each cell has."""
     return (cell_types(adata)[:, None] == names).astype(float)

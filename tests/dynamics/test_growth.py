@@ -15,6 +15,8 @@ from scimf.dynamics.integrate import Groups, roll_out
 from scimf.dynamics.interactions import AdditiveInteraction, CellAttention, OccupancyInteraction
 from scimf.dynamics.losses import LOSSES
 from scimf.dynamics.model import InteractingSDE
+from scimf.dynamics.snapshots import Snapshots
+from scimf.dynamics.training_data import Batch, TrainingData
 from scimf.evaluation.held_out import Scoring, evaluate
 
 SMALL = {"hidden": (16,), "hidden_interaction": 8, "rank": 2, "batch_cells": 64}
@@ -39,6 +41,40 @@ def test_a_weight_is_the_exponential_of_what_a_cell_grows():
     torch.testing.assert_close(paths.weight, expected)
     constant = rates[kind] * (expected[-1] - 1)  # integral of g^2 w for a constant rate
     torch.testing.assert_close(paths.growth[-1], constant, rtol=0.05, atol=0.01)
+
+
+def test_growth_is_priced_from_what_is_known():
+    sde = InteractingSDE(2, SDEConfig(growth="type", interaction="none", **SMALL), n_types=2)
+    rates = torch.tensor([0.5, -1.0])
+    with torch.no_grad():
+        sde.growth.rate.copy_(rates)
+    kind = torch.tensor([[0, 1, 1]])
+    options = {"x": torch.zeros(1, 3, 2), "gaps": torch.tensor([[1.0]]), "dt": 0.1}
+    known = Groups(kind=kind, known_growth=rates[kind])
+    assert not roll_out(sde, groups=known, **options).growth.any()
+    other = Groups(kind=kind, known_growth=torch.zeros(1, 3))
+    plain = roll_out(sde, groups=Groups(kind=kind), **options)
+    torch.testing.assert_close(roll_out(sde, groups=other, **options).growth, plain.growth)
+
+
+def test_rates_that_are_known_reach_the_loss_in_model_time(grown):
+    adata, split, _ = grown
+    adata = adata.copy()
+    adata.obs["time"] *= 7.0  # days of a week
+    split = hold_out(adata, times=[21.0])
+    known = np.where(adata.obs["cell_type"] == "A", 0.3, np.nan)
+    config = SDEConfig(growth="state", **SMALL)
+    adata.obs["known_growth"] = known
+    train = Snapshots.of(adata, split.train_mask(adata))
+    data = TrainingData.of(train, split, config)
+    per_step = 0.3 / data.time_scale.rate(0.0)
+    found = torch.cat([rates.unique() for rates in data.known_growth.values()]).unique()
+    torch.testing.assert_close(found, torch.tensor([0.0, per_step], dtype=found.dtype))
+    batch = Batch.draw(data, config, torch.Generator().manual_seed(0), torch.device("cpu"))
+    assert batch.groups.known_growth.shape == batch.start.shape[:2]
+    adata.obs["known_growth"] = np.where(known > 0, np.inf, known)
+    with pytest.raises(ValueError, match="known_growth"):
+        Snapshots.of(adata, split.train_mask(adata))
 
 
 def test_the_loss_of_weighted_cells_has_the_right_gradient():
@@ -132,7 +168,8 @@ def test_shares_of_a_growing_population_are_scored_by_weight(grown):
     cells = model.sample(split.held_times)
     unweighted = cells.copy()
     del unweighted.obs["weight"]
-    scoring = Scoring(draws=2, metrics=("energy_distance", "share_error"))
+    metrics = ("energy_distance", "share_error", "total_error")
+    scoring = Scoring(draws=2, metrics=metrics)
     samples = {"growth": cells, "none": unweighted}
     table = evaluate(samples, adata, split, scoring=scoring)
     error = table.pivot_table(index="method", columns="metric", values="value")
@@ -141,6 +178,20 @@ def test_shares_of_a_growing_population_are_scored_by_weight(grown):
         error["share_error"]["copy_previous"], abs=0.03
     )
     assert error["energy_distance"]["growth"] < error["energy_distance"]["none"]
+    total = table[table["metric"] == "total_error"].set_index(["population", "method"])["value"]
+    mass = adata.obs.groupby(["population", "time"], observed=True)["mass"].first()
+    said = cells.obs.groupby("population", observed=True)["mass"].first()
+    for population in said.index:
+        now, before, after = (mass[population, t] for t in (3.0, 2.0, 4.0))
+        expected = abs(np.log(said[population] / now))
+        assert total[population, "growth"] == pytest.approx(expected)
+        assert total[population, "copy_previous"] == pytest.approx(abs(np.log(before / now)))
+        line = abs(np.log(before * after) / 2 - np.log(now))
+        assert total[population, "log_linear"] == pytest.approx(line)
+    assert total.unstack()["growth"].mean() < total.unstack()["copy_previous"].mean()
+    del cells.obs["mass"], unweighted.obs["mass"]
+    with pytest.raises(ValueError, match="total_error.*mass"):
+        evaluate({"growth": cells}, adata, split, scoring=scoring)
 
 
 @pytest.mark.parametrize("weight", [-1.0, np.nan, 0.0])

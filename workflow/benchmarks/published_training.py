@@ -8,10 +8,10 @@ from evidence.setups import Setup
 
 from scimf.core.parallel import seeded
 from scimf.dynamics.config import SDEConfig
-from scimf.dynamics.fit import Batch, TrainingData
 from scimf.dynamics.fitted import FittedSDE
 from scimf.dynamics.model import InteractingSDE
 from scimf.dynamics.snapshots import Snapshots
+from scimf.dynamics.training_data import Batch, TrainingData
 from workflow.benchmarks.training_steps import published_step
 
 

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from scimf.core.parallel import seeded
 from scimf.dynamics.config import SDEConfig
-from scimf.dynamics.fit import Batch, TrainingData
 from scimf.dynamics.integrate import Groups
 from scimf.dynamics.model import InteractingSDE
 from scimf.dynamics.snapshots import Standardiser, TimeScale
+from scimf.dynamics.training_data import Batch, TrainingData
 from workflow.benchmarks.timing import in_turns, spread
 
 EULER_STEPS = 10  #: per unit of model time, as published
