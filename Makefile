@@ -31,7 +31,7 @@ EXECUTE = $(PYTHON) -m workflow.notebooks
 BESIDE = PYTHONPATH="$(CURDIR)/notebooks/reports:$(CURDIR)/notebooks$${PYTHONPATH:+:$$PYTHONPATH}"
 
 .PHONY: help figures test test-fast publish notebooks html bench bench-quality data student clean \
-	lock lint times check-figures test-faults test-interop test-slurm sweep
+	lock lint times check-figures papers test-faults test-interop test-slurm sweep
 help: ## this list
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
 	@echo 'Options: PROFILE=smoke|teach|paper (default teach), NOTEBOOKS="03_train 04_evaluate" (all)'
@@ -177,6 +177,10 @@ endif
 # temporary folder.
 test-slurm: $(ENV)
 	SCIMF_SLURM=1 OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q -s tests/workflow/test_slurm.py
+
+# docs/PAPERS.md, after records were published.
+papers: $(ENV)
+	@$(BESIDE) $(PYTHON) -m workflow.papers
 
 times check-figures: $(ENV)
 	@$(EXECUTE) $@

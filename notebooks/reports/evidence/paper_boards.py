@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+from beside.velocities import agreement_with_next
 from scimf.core import paths
 from scimf.data import registry
 from scimf.data.split import SPLITS
@@ -20,11 +21,12 @@ from evidence.boards import Board
 from evidence.choices import Choice
 from evidence.predictions import Training
 from evidence.scores import Sizes, score_methods, score_setup
-from evidence.setups import predicted, setups
+from evidence.setups import Setup, predicted, setups
 
 if TYPE_CHECKING:
     from anndata import AnnData
     from scimf.dynamics.config import SDEConfig
+    from scimf.dynamics.fitted import FittedSDE
 
 #: What is trained of ours; the published configuration comes beside it, with its own steps.
 OURS = ("scimf", "scimf_forward", "no_interaction")
@@ -58,6 +60,17 @@ def waits_for(name: str) -> str:
     return f"waits for {', '.join(missing)}" if missing else ""
 
 
+def _bench() -> dict[str, Any]:
+    path = paths.RESULTS / "published" / "bench.json"
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def recorded_speedup() -> float:
+    """How many of our recommended steps take as long as one of the published form, both ours."""
+    step = _bench()["step"]
+    return step["engine_seconds"]["median"] / step["recommended_seconds"]["median"]
+
+
 def expected_costs(name: str, steps: int = 3000) -> dict[str, float]:
     """Estimate what a set costs on two cores, from the recorded step and its published size.
 
@@ -68,8 +81,7 @@ def expected_costs(name: str, steps: int = 3000) -> dict[str, float]:
         training seed, or of one count autoencoder (2,000 genes, 64 cells a step); ``gib``: of the
         matrix, a tenth of it not zero, twice, and of the dense training cells on 2,000 genes.
     """
-    text = (paths.RESULTS / "published" / "bench.json").read_text(encoding="utf-8")
-    bench = json.loads(text)
+    bench = _bench()
     about = (TIME_COURSES | COUNTS)[name]
     matrix = 2 * 8 * 0.1 * about["cells"] * about["genes"]
     if name in TIME_COURSES:
@@ -132,7 +144,8 @@ def score_time_course(
     -------
     DataFrame
         As of :func:`evidence.scores.score_setup`, and the metric ``sctimebench``: the divergence in
-        gene space by the number of genes, as that benchmark has it.
+        gene space by the number of genes, as that benchmark has it; and ``velocity_cosine`` of the
+        published one (:func:`beside.velocities.agreement_with_next`) at held-out times.
     """
     parts = []
     for setup in setups(board, adata):
@@ -148,10 +161,46 @@ def score_time_course(
         in_genes = in_genes[in_genes["metric"] == "gene_sinkhorn"]
         per_gene = in_genes["value"] / len(setup.space.names)
         parts.append(in_genes.assign(metric="sctimebench", value=per_gene))
+        parts.append(_velocities(fits, setup, sizes.n))
     return pd.concat(parts, ignore_index=True)
 
 
+def published_cells(
+    board: Board, adata: "AnnData", published: "SDEConfig", **options
+) -> tuple["AnnData", "AnnData"]:
+    """Return held-out cells of a board and those that the published configuration predicts.
+
+    Both with ``obsm["X_scimf"]``, in components fitted on training times; the fit is that of
+    :func:`score_time_course`, read from the cache, with training seed 0.
+    """
+    (setup,) = setups(board, adata)
+    fits = fit_many(*setup.problem, configs={"published": published}, seeds=(0,), **options)
+    observed = setup.adata[setup.split.held_mask(setup.adata)]
+    return observed, predicted(fits["published", 0], setup, seed=0)
+
+
+def _velocities(fits: dict[tuple[str, int], "FittedSDE"], setup: Setup, n: int) -> pd.DataFrame:
+    """Agreement of velocities with the next snapshot at held-out times, as rows of scores."""
+    parts = []
+    for (method, seed), model in fits.items():
+        table = agreement_with_next(model, setup.adata, n=n)
+        table = table[table["time"].isin(setup.split.held_times)]
+        shared = table[["population", "time", "n"]].assign(draw=0)
+        parts.append(shared.assign(method=method, seed=seed, value=table["cosine"]))
+        if seed == 0:
+            direction = {"method": "mean_direction", "seed": None}
+            parts.append(shared.assign(**direction, value=table["mean_direction"]))
+    found = pd.concat(parts, ignore_index=True).astype({"seed": "Int64"})
+    about = {"metric": "velocity_cosine", "kind": "time", "board": setup.board}
+    return found.assign(**about, setup=setup.held_times)
+
+
 # --------------------------------------------------------------------------------- scTimeBench
+
+
+def benchmark_file() -> Path:
+    """Fetch the benchmark's table of scores of predicted expression."""
+    return registry.fetch(BENCHMARK)[0]
 
 
 def benchmark_scores(file: Path) -> pd.DataFrame:

@@ -1,6 +1,6 @@
 """Count boards of the scLDM paper: reconstruction, generation, combinations nobody trained on."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,9 +9,10 @@ import pandas as pd
 import torch
 from beside import generation_metrics, reconstruction_metrics
 from beside.many_fits import fit_counts_many, fit_flow_many
+from scimf.counts.autoencoder import AUTOENCODERS
 from scimf.counts.config import CountConfig
 from scimf.counts.fit_autoencoder import choose_panel, panel_counts
-from scimf.counts.flow import FlowConfig
+from scimf.counts.flow import DiffusionTransformer, FlowConfig
 from scimf.counts.likelihood import log_normalised
 
 from evidence.latent_baselines import generation_samples
@@ -39,6 +40,8 @@ class CountSizes:
         Width and blocks of a flow.
     n_combinations
         Most held-out treatments.
+    published_changes
+        Changes of the published autoencoder.
     """
 
     n_genes: int
@@ -49,6 +52,7 @@ class CountSizes:
     flow_steps: int
     flow_size: tuple[int, int]
     n_combinations: int
+    published_changes: dict[str, Any] = field(default_factory=dict)
 
 
 def autoencoders(sizes: CountSizes) -> dict[str, CountConfig]:
@@ -57,7 +61,8 @@ def autoencoders(sizes: CountSizes) -> dict[str, CountConfig]:
     cheaper = {"architecture": "mlp", "lr": 1e-3, "batch_cells": 128}
     found = {"set": ours, "plain": replace(ours, **cheaper)}
     if sizes.published_steps:
-        found["published"] = CountConfig.paper("dentate_gyrus", steps=sizes.published_steps)
+        changes = {"steps": sizes.published_steps, **sizes.published_changes}
+        found["published"] = CountConfig.paper("dentate_gyrus", **changes)
     return found
 
 
@@ -65,6 +70,30 @@ def flow_config(sizes: CountSizes, **changes) -> FlowConfig:
     """Return the settings of a flow, with changes."""
     width, blocks = sizes.flow_size
     return FlowConfig(steps=sizes.flow_steps, width=width, blocks=blocks, **changes)
+
+
+def published_sizes() -> dict[str, float]:
+    """Count the numbers of the published autoencoder and denoiser of the Dentate Gyrus set.
+
+    17,002 genes; 14 clusters; the denoiser in millions, as it is printed.
+    """
+    config = CountConfig.paper("dentate_gyrus")
+    with torch.device("meta"):  # nothing is allocated
+        coder = AUTOENCODERS[config.architecture](17_002, config)
+        denoiser_config = FlowConfig(width=256, blocks=8, heads=8)
+        denoiser = DiffusionTransformer(config.tokens, config.latent, (14,), denoiser_config)
+    count = [sum(p.numel() for p in model.parameters()) for model in (coder, denoiser)]
+    return {"dentate_gyrus": count[0], "denoiser_millions": count[1] / 1e6}
+
+
+def score(adata: "AnnData", about: dict[str, Any], sizes: CountSizes, **options) -> pd.DataFrame:
+    """Score a set on its question in ``paper_boards.toml``.
+
+    That is :func:`score_cells` where it has a condition, otherwise :func:`score_combinations`.
+    """
+    if "condition" in about:
+        return score_cells(adata, about["condition"], sizes, **options)
+    return score_combinations(adata, about, sizes, **options)
 
 
 # ------------------------------------------------------------------------------ held-out cells
