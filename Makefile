@@ -77,6 +77,7 @@ test-fast: $(ENV) ## run the tests that take seconds: at most 2 minutes
 
 publish: $(ENV) ## copy a complete run into the published/ folders and the .ipynb pairs
 	$(EXECUTE) publish --profile $(PROFILE)
+	@$(BESIDE) $(PYTHON) -m workflow.papers
 
 notebooks: $(ENV) ## bring each .ipynb in step with its .py
 	$(EXECUTE) pairs
@@ -178,7 +179,7 @@ endif
 test-slurm: $(ENV)
 	SCIMF_SLURM=1 OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q -s tests/workflow/test_slurm.py
 
-# docs/PAPERS.md, after records were published.
+# docs/PAPERS.md, which is made from published records: publish calls it, too.
 papers: $(ENV)
 	@$(BESIDE) $(PYTHON) -m workflow.papers
 

@@ -59,7 +59,7 @@ names. Then one command runs everything that is there, and leaves out the rest:
 
 ```bash
 make figures PROFILE=paper NOTEBOOKS=papers    # PROFILE=teach: small fits, for a first look
-make publish PROFILE=paper && make papers      # then the numbers stand on this page
+make publish PROFILE=paper                     # then the numbers stand on this page
 ```
 
 A run that reaches the profile's limit of three hours goes on where it was when it is asked for

@@ -61,7 +61,7 @@ def waits_for(name: str) -> str:
 
 
 def _bench() -> dict[str, Any]:
-    path = paths.RESULTS / "published" / "bench.json"
+    path = paths.ROOT / "results" / "published" / "bench.json"
     return json.loads(path.read_text(encoding="utf-8"))
 
 

@@ -34,6 +34,7 @@ PRINTED = {
     "unread": "numbers that we could not read",
     "numbers": "",  # they follow
 }
+PUBLISHED = paths.ROOT / "results" / "published"  #: the tracked records, wherever a run writes
 OWN_REPORT = "papers"  #: its records may be missing: they wait for files, or for a run
 NEAR = 0.1  #: relative, of a published value without a spread
 
@@ -125,7 +126,7 @@ def printed_values() -> dict[tuple[str, str], dict[str, Any]]:
 def published_records() -> Records:
     """Read every published record, by "profile/notebook"."""
     found = {}
-    for path in sorted((paths.RESULTS / "published").glob("*/*.json")):
+    for path in sorted(PUBLISHED.glob("*/*.json")):
         found[f"{path.parent.name}/{path.stem}"] = json.loads(path.read_text(encoding="utf-8"))
     return found
 
