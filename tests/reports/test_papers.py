@@ -143,6 +143,14 @@ def test_a_rule_gives_the_status(rules, values, status):
     assert judge(item(**rules), record(**values))[0] == status
 
 
+@pytest.mark.parametrize(("n_seeds", "status"), [(2, "not shown"), (3, "reproduced")])
+def test_few_training_seeds_decide_nothing(n_seeds, status):
+    known = record(x={"mean": -1.0, "lo": -1.1, "hi": -0.9, "n_seeds": n_seeds})
+    asked = item(negative=["paper/counts:x"])
+    assert judge(asked, known)[0] == status
+    assert ("(n = 2)" in papers.ours(asked, known)) == (n_seeds == 2)
+
+
 @pytest.mark.parametrize(
     ("held", "level", "opposite", "status"),
     [

@@ -3,7 +3,7 @@
 No status is written by hand. A row names records, and a rule reads them. A comparison holds where
 the intervals do not overlap, is level where they do, or is the other way round; a row is reproduced
 (contradicted) where more comparisons hold (are the other way round) than are level and none says
-the opposite. Anything else is not shown.
+the opposite. Anything else is not shown. Fewer than three training seeds decide nothing.
 """
 
 import json
@@ -36,6 +36,7 @@ PRINTED = {
 }
 PUBLISHED = paths.ROOT / "results" / "published"  #: the tracked records, wherever a run writes
 OWN_REPORT = "papers"  #: its records may be missing: they wait for files, or for a run
+FEWEST_SEEDS = 3  #: fewer training seeds are a trial, which is level with everything
 NEAR = 0.1  #: relative, of a published value without a spread
 
 #: What a paper's statement says of one comparison.
@@ -48,16 +49,27 @@ Records = dict[str, dict[str, Any]]
 
 
 class Value(NamedTuple):
-    """A recorded number with its 95 % interval; both ends are the number where there is none."""
+    """A recorded number with its 95 % interval; both ends are the number where there is none.
+
+    ``n_seeds`` is 0 for what is not trained.
+    """
 
     mean: float
     lo: float
     hi: float
+    n_seeds: int = 0
+
+    @property
+    def is_a_trial(self) -> bool:
+        """Whether it rests on too few training seeds to decide anything."""
+        return 0 < self.n_seeds < FEWEST_SEEDS
 
     def __str__(self) -> str:
         if self.lo == self.hi:
-            return f"{self.mean:.4g}"
-        return f"{self.mean:.3g} [{self.lo:.3g}, {self.hi:.3g}]"
+            text = f"{self.mean:.4g}"
+        else:
+            text = f"{self.mean:.3g} [{self.lo:.3g}, {self.hi:.3g}]"
+        return f"{text} (n = {self.n_seeds})" if self.is_a_trial else text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,26 +160,34 @@ def value_of(records: Records, key: str) -> Value:
     """
     place, _, name = key.partition(":")
     if not name:
-        return Value(*[float(key)] * 3)
+        return _exact(float(key))
     if not is_recorded(records, key):
         raise KeyError(f"{key} is in no published record")
     found = records[place]["metrics"][name]
     if not isinstance(found, dict):
         found = {"mean": found}
     mean = found["mean"]
-    return Value(mean, found.get("lo", mean), found.get("hi", mean))
+    return Value(mean, found.get("lo", mean), found.get("hi", mean), found.get("n_seeds", 0))
+
+
+def _exact(number: float) -> Value:
+    return Value(number, number, number)
 
 
 # ------------------------------------------------------------------------------------- rules
 
 
 def _is_lower(first: Value, second: Value) -> str:
+    if first.is_a_trial or second.is_a_trial:
+        return LEVEL
     if first.hi < second.lo:
         return HOLDS
     return OPPOSITE if first.lo > second.hi else LEVEL
 
 
 def _is_published(value: Value, printed: list[float], tolerance: float) -> str:
+    if value.is_a_trial:
+        return LEVEL
     return HOLDS if abs(value.mean - printed[0]) <= tolerance else OPPOSITE
 
 
@@ -187,7 +207,7 @@ def verdicts(item: Item, records: Records) -> list[str]:
         found.append(_is_lower(value_of(records, first), value_of(records, second)))
     for first, second in item.higher:
         found.append(_is_lower(value_of(records, second), value_of(records, first)))
-    zero = Value(0.0, 0.0, 0.0)
+    zero = _exact(0.0)
     found += [_is_lower(value_of(records, key), zero) for key in item.negative]
     found += [_is_lower(zero, value_of(records, key)) for key in item.positive]
     for key, metric, method in (*item.equals, *item.near):
