@@ -80,8 +80,8 @@ run
 # ## Item by item
 #
 # *As stated* and *the other way round* are comparisons whose 95 % intervals do not overlap; the
-# others, and all that rest on fewer than three training seeds, are *level*. A row is reproduced, or contradicted, where one side outnumbers the level ones
-# and the other side is empty.
+# others, and all that rest on fewer than three training seeds, are *level*. A row is reproduced, or
+# contradicted, where one side outnumbers the level ones and the other side is empty.
 
 # %%
 items = papers.item_table()
@@ -218,7 +218,7 @@ for name in boards.keys() & set(drawn):
 benchmark = pd.DataFrame()
 file = run.attempt(paper_boards.BENCHMARK, paper_boards.benchmark_file)
 if file is not None:
-    benchmark = paper_boards.benchmark_scores(file)
+    benchmark = paper_boards.read_benchmark(file)
     means = benchmark[benchmark["time"].isna()]
     benchmark = means.pivot_table(index="board", columns="method", values="value")
 here = table[table["metric"] == "sctimebench"]

@@ -175,7 +175,7 @@ def test_correlation_is_of_genes_over_cells():
 def test_the_benchmark_prints_what_the_table_of_printed_numbers_has():
     if not available(paper_boards.BENCHMARK):
         pytest.skip("the benchmark's scores are not in the cache")
-    table = paper_boards.benchmark_scores(paper_boards.benchmark_file())
+    table = paper_boards.read_benchmark(paper_boards.benchmark_file())
     means = table[table["time"].isna()].set_index(["board", "method"])["value"]
     spelt = {"PI-SDE": "PISDE", "Cell-MNN": "CellMNN"}
     compared = 0

@@ -203,7 +203,7 @@ def benchmark_file() -> Path:
     return registry.fetch(BENCHMARK)[0]
 
 
-def benchmark_scores(file: Path) -> pd.DataFrame:
+def read_benchmark(file: Path) -> pd.DataFrame:
     """Read scTimeBench's scores of predicted expression, ``gex_pred.csv`` of its repository.
 
     Returns
