@@ -31,7 +31,7 @@ EXECUTE = $(PYTHON) -m workflow.notebooks
 BESIDE = PYTHONPATH="$(CURDIR)/notebooks/reports:$(CURDIR)/notebooks$${PYTHONPATH:+:$$PYTHONPATH}"
 
 .PHONY: help figures test test-fast publish notebooks html bench bench-quality data student clean \
-	lock lint times check-figures test-faults test-interop test-slurm sweep
+	lock lint times check-figures papers test-faults test-interop test-slurm sweep
 help: ## this list
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
 	@echo 'Options: PROFILE=smoke|teach|paper (default teach), NOTEBOOKS="03_train 04_evaluate" (all)'
@@ -77,6 +77,7 @@ test-fast: $(ENV) ## run the tests that take seconds: at most 2 minutes
 
 publish: $(ENV) ## copy a complete run into the published/ folders and the .ipynb pairs
 	$(EXECUTE) publish --profile $(PROFILE)
+	@$(BESIDE) $(PYTHON) -m workflow.papers
 
 notebooks: $(ENV) ## bring each .ipynb in step with its .py
 	$(EXECUTE) pairs
@@ -177,6 +178,10 @@ endif
 # temporary folder.
 test-slurm: $(ENV)
 	SCIMF_SLURM=1 OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q -s tests/workflow/test_slurm.py
+
+# docs/PAPERS.md, which is made from published records: publish calls it, too.
+papers: $(ENV)
+	@$(BESIDE) $(PYTHON) -m workflow.papers
 
 times check-figures: $(ENV)
 	@$(EXECUTE) $@

@@ -5,7 +5,7 @@ import gzip
 import anndata as ad
 import pandas as pd
 import pytest
-from paper_files import (
+from evidence.look_alikes import (
     GENES,
     WRITERS,
     counts,

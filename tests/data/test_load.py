@@ -64,6 +64,7 @@ COLUMNS = {
 TABLES = {"cellphonedb", "cellchatdb_mouse", "cellchatdb_human", "cellchatdb_zebrafish"}
 READ_BY_A_REPORT = {"picseq_coculture", "pc3_positions", "shalek_dc"}
 READ_BY_A_REPORT |= {"yurtsev_coculture", "ega_coculture", "zscape_embryo_counts"}
+READ_BY_A_REPORT |= {"published_scores"}
 
 
 def test_registry_is_complete():

@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from cached import available
-from paper_files import (
+from evidence.look_alikes import (
     CONDITIONS,
     GENES,
     TIME_COURSES,
