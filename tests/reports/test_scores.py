@@ -148,7 +148,7 @@ def change(path, name):
         "scimf/evaluation/baselines.py _mixture",
         "scimf/evaluation/held_out.py evaluate",
         "notebooks/reports/evidence/two_sided.py TwoSided",
-        "scimf/dynamics/fit.py Batch",
+        "scimf/dynamics/training_data.py Batch",
         "scimf/data/space.py Space",
         "notebooks/reports/evidence/setups.py only_neighbours",
         "notebooks/reports/evidence/other_methods.py FlowMatching",
