@@ -25,7 +25,7 @@ def test_drawn_designs_differ_and_are_the_same_for_a_seed():
 
 
 def test_precision_power_and_advice_give_what_is_asked(small):
-    precision = designs.precision_of(seed=1, replicates=1)
+    precision = designs.precision_of(seed=1, replicates=2)
     assert 0.1 < precision["seen"] / precision["predicted"] < 10
     assert precision["remembering"] < precision["predicted"]
     power = designs.power_of(seed=1, bounds=(0.4, 0.6))

@@ -51,18 +51,20 @@ def precision_of(*, seed: int, replicates: int) -> dict:
     Returns
     -------
     dict
-        ``predicted`` and ``seen``, root mean squares over the pairs that can be told, ``seen`` over
-        ``replicates`` experiments, too: strengths less those of the true force on the same cells;
-        ``told``, the share of pairs that can be told; ``remembering``, what is predicted if cells
-        do not forget what moved them; and the size. If a type is too rare for a fit nothing is told
-        and seen.
+        ``predicted`` and ``seen``, root mean squares over the pairs that can be told: ``seen`` is
+        the spread over ``replicates`` experiments with the same cultures, of strengths less those
+        of the true force on the same cells. ``error`` is the root mean square of that difference,
+        with what is the same in all experiments, and ``too_strong`` the share of the true strengths
+        that this adds. ``told``, the share of pairs that can be told; ``remembering``, what is
+        predicted if cells do not forget what moved them; ``longest``, the longest interval; and the
+        size. If a type is too rare for a fit nothing is told and seen.
     """
     options = drawn_design(seed)
     design = Design.of(simulated(**options, strength=NONE))
     predicted = design.standard_errors()
     others = ~np.eye(len(design.types), dtype=bool)
     told = others & (predicted < CANNOT)
-    squares = []
+    found, true = [], []
     for replicate in range(1, replicates + 1):
         adata = simulated(**options, replicate=replicate)
         try:
@@ -70,11 +72,16 @@ def precision_of(*, seed: int, replicates: int) -> dict:
         except ValueError:
             told = told & False
             break
-        off = model.strengths() - true_strengths(adata, model.snapshots)
-        squares.append((off[told] ** 2).mean())
-    answer = {"told": float(told[others].mean()), "seen": None}
+        found.append(model.strengths())
+        true.append(true_strengths(adata, model.snapshots))
+    answer = {"told": float(told[others].mean()), "longest": float(np.diff(design.times).max())}
+    answer |= dict.fromkeys(("seen", "error", "too_strong"))
     if told.any():
-        answer["seen"] = float(np.sqrt(np.mean(squares)))
+        strengths = np.stack(true)[:, told]  # (replicates, pairs)
+        off = np.stack(found)[:, told] - strengths
+        answer["seen"] = float(np.sqrt(off.var(0, ddof=1).mean()))
+        answer["error"] = float(np.sqrt((off**2).mean()))
+        answer["too_strong"] = float((off * strengths).sum() / (strengths**2).sum())
     for name, each in (("predicted", design), ("remembering", replace(design, rate=0.0))):
         size = each.standard_errors()[told] ** 2
         answer[name] = float(np.sqrt(size.mean())) if told.any() else None
