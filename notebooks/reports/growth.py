@@ -25,7 +25,7 @@
 # | --- | --- | --- |
 # | `smoke` | 2 CPU cores | that it runs |
 # | `teach` | 2 CPU cores | two systems, one network of each kind: no intervals to lean on |
-# | `paper` | any | 10 systems, 1,000 without any effect, 5 training seeds |
+# | `paper` | any | 10 systems, 2,000 without any effect, 5 training seeds |
 
 # %% tags=["parameters"]
 profile: str = "teach"  # row of the table above; make sets it
@@ -123,6 +123,9 @@ for name, table in moving.items():
         rows[f"{title}, {name}"] = interval(table[score])
         key = f"growth.motion.{name.replace(' ', '_')}.{score}"
         run.record({key: rows[f"{title}, {name}"]})
+error = {name: table["heard_type_mean_error"] for name, table in moving.items()}
+rows["error growing less error not growing"] = interval(error["growing"] - error["not growing"])
+run.record({"growth.motion.difference": rows["error growing less error not growing"]})
 pd.DataFrame(rows).T.round(3)
 
 # %% [markdown]
@@ -131,10 +134,10 @@ pd.DataFrame(rows).T.round(3)
 # cells leave even of the true shares, the copy says that nothing changes. Error of the interaction
 # in motion: 100 cells of each population where types also pull and push each other, in proportion
 # to how many there are. `growing` at half the speed of the system above, at which numbers of cells
-# change about twofold, it should not be larger than where nobody divides. `growing fast`, at the
-# full speed, nothing is promised, and **it is larger**: where a population multiplies many-fold its
-# forces do so, too, and changes between two times are then too large to be integrated. Measure such
-# populations more often.
+# change about twofold, it is a little larger than where nobody divides (one reason: types that die
+# become rare in the snapshots). `growing fast`, at the full speed, **it is far larger**: where a
+# population multiplies many-fold its forces do so, too, and changes between two times are then too
+# large to be integrated. Measure such populations more often.
 
 # %%
 adata = helping(seed=seed, motion=False, n_cells=500)
@@ -188,11 +191,10 @@ if n_draws >= 10:
         run.expect(f"{key} is at least {level}", grown[key].mean() >= level)
     ratio = grown["share_error_ratio"].mean()
     run.expect("share_error_ratio is at most 0.2", ratio <= 0.2)
-    error = {name: table["heard_type_mean_error"] for name, table in moving.items()}
-    more = error["growing"] - error["not growing"]
-    worse, spread = more.mean(), more.std(ddof=1) / np.sqrt(n_draws)
-    claim = "who moves whom is read no worse where numbers change, to two standard errors"
-    run.expect(claim, worse <= 2 * spread)
+    claim = "who moves whom is read worse in every draw if numbers of cells are not known"
+    growing = moving["growing"]
+    known = growing["heard_type_mean_error"] < growing["without_mass"]
+    run.expect(claim, bool(known.all()))
 if n_null >= 1000:
     false = rates["growth.false_positive_rate"]
     run.expect("false positives: mean at most 0.06", false["mean"] <= 0.06)

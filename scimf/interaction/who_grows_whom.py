@@ -24,7 +24,7 @@ import pandas as pd
 from scimf.dynamics.snapshots import KEY
 from scimf.interaction.design_check import LEAST_POPULATIONS, strata
 from scimf.interaction.permutation import edge_p_values, permutation_test
-from scimf.interaction.type_means import TypeSnapshots
+from scimf.interaction.type_means import TypeSnapshots, uniform
 from scimf.interaction.weak_form import (
     LEAST,
     Columns,
@@ -126,9 +126,10 @@ def who_multiplies_whom(adata: "AnnData", *, permutations: int = 999, seed: int 
     columns = {"effect": found, "lo": found - half, "hi": found + half, "se": se}
     p, edges = np.nan, np.full((n_types, n_types), np.nan)
     if n_populations >= LEAST_POPULATIONS:
-        contexts = snapshots.sent.reshape(len(snapshots.times), 1, -1)
-        contexts = contexts.repeat(n_populations, axis=1)
-        rows = [_rows(snapshots, numbers, contexts, a, stages=True) for a in range(n_types)]
+        contexts = smooth.sent.reshape(len(snapshots.times), 1, -1).repeat(n_populations, axis=1)
+        independent = numbers if relative else numbers + _noise_of_totals(snapshots)
+        tested = {"stages": True, "floor": 0.0}
+        rows = [_rows(smooth, independent, contexts, a, **tested) for a in range(n_types)]
         options = {"rows": rows, "strata": strata(adata), "n": permutations, "seed": seed}
         p = permutation_test(snapshots, **options).p
         edges = edge_p_values(snapshots, **options)
@@ -151,8 +152,28 @@ def _log_numbers(snapshots: TypeSnapshots, *, relative: bool) -> np.ndarray:
     return numbers - (numbers @ weight)[..., None]
 
 
+def _noise_of_totals(snapshots: TypeSnapshots) -> np.ndarray:  # (times, populations, 1)
+    """Noise that the log of a total would have, if as many cells had been caught as came.
+
+    A snapshot has a fixed number of cells, so that where one type is caught often the others are
+    caught rarely, most of all where one is frequent: a test that compares populations of different
+    composition would take this for an effect. With this noise added to all of its types, each
+    number is as noisy as a count of so many, whatever the others do. The same numbers every time.
+    """
+    total = np.maximum(snapshots.count.sum(2), 1)
+    first, second = uniform(1, total.size), uniform(2, total.size)
+    normal = np.sqrt(-2 * np.log1p(-first)) * np.cos(2 * np.pi * second)  # Box and Muller
+    return (normal.reshape(total.shape) / np.sqrt(total))[..., None]
+
+
 def _rows(
-    snapshots: TypeSnapshots, numbers: np.ndarray, columns: np.ndarray, receiver: int, **options
+    snapshots: TypeSnapshots,
+    numbers: np.ndarray,
+    columns: np.ndarray,
+    receiver: int,
+    *,
+    floor: float = FLOOR,
+    stages: bool = False,
 ) -> Regression:
     """Rows of one receiver: those of a mean, but it does not relax.
 
@@ -160,9 +181,8 @@ def _rows(
     """
     expected = snapshots.share * snapshots.count.sum(2, keepdims=True)
     smooth = replace(snapshots, count=expected)
-    rows = regression(
-        smooth, numbers[..., None], columns[..., None], receiver, floor=FLOOR, **options
-    )
+    given = (numbers[..., None], columns[..., None], receiver)
+    rows = regression(smooth, *given, floor=floor, stages=stages)
     free, matrix, interaction = rows.columns
     kept = np.r_[: free - 1, free + matrix : free + matrix + interaction]
     own = Columns(free - 1, 0, interaction)
