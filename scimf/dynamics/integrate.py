@@ -1,5 +1,6 @@
 """Simulate populations through time: Euler-Maruyama, the paths of ``torchsde``."""
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -7,6 +8,8 @@ import torch
 from torch import Tensor
 
 from scimf.dynamics.model import InteractingSDE
+
+MOST = 12.0  #: size of the log of a weight: cells that make each other divide would have no end
 
 
 @dataclass(frozen=True)
@@ -125,7 +128,8 @@ def _roll_out_together(
                 rate = growth(x, groups.mask, groups.density, weight, groups.kind)
                 priced = rate if groups.known_growth is None else rate - groups.known_growth
                 grown = grown + weight * priced.square() * h[..., 0]
-                weight = weight * (rate * h[..., 0]).exp()
+                more = (rate * h[..., 0]).clamp(-MOST, MOST).exp()
+                weight = (weight * more).clamp(math.exp(-MOST), math.exp(MOST))
             x = x + drift * h + sde.diffusion(x) * h.sqrt() * noise
             if "time" in options:
                 options["time"] = options["time"] + h[:, 0, 0]

@@ -43,6 +43,17 @@ def test_a_weight_is_the_exponential_of_what_a_cell_grows():
     torch.testing.assert_close(paths.growth[-1], constant, rtol=0.05, atol=0.01)
 
 
+def test_cells_that_make_each_other_divide_stay_numbers():
+    sde = InteractingSDE(2, SDEConfig(growth="heard", interaction="none", **SMALL))
+    with torch.no_grad():
+        for parameter in sde.growth.heard.parameters():
+            parameter.fill_(1.0)
+    paths = roll_out(sde, torch.ones(1, 4, 2), torch.tensor([[5.0]]), dt=0.1)
+    assert paths.weight.isfinite().all() and paths.weight.min() > 1e4
+    (paths.weight.log().sum() + paths.growth.sum()).backward()
+    assert all(p.grad.isfinite().all() for p in sde.growth.parameters())
+
+
 def test_growth_is_priced_from_what_is_known():
     sde = InteractingSDE(2, SDEConfig(growth="type", interaction="none", **SMALL), n_types=2)
     rates = torch.tensor([0.5, -1.0])
