@@ -31,7 +31,7 @@ EXECUTE = $(PYTHON) -m workflow.notebooks
 BESIDE = PYTHONPATH="$(CURDIR)/notebooks/reports:$(CURDIR)/notebooks$${PYTHONPATH:+:$$PYTHONPATH}"
 
 .PHONY: help figures test test-fast publish notebooks html bench bench-quality data student clean \
-	lock lint times check-figures papers test-faults test-interop test-slurm sweep
+	lock lint times check-figures papers animation lab test-faults test-interop test-slurm sweep
 help: ## this list
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
 	@echo 'Options: PROFILE=smoke|teach|paper (default teach), NOTEBOOKS="03_train 04_evaluate" (all)'
@@ -81,6 +81,9 @@ publish: $(ENV) ## copy a complete run into the published/ folders and the .ipyn
 
 notebooks: $(ENV) ## bring each .ipynb in step with its .py
 	$(EXECUTE) pairs
+
+lab: $(ENV) ## open the notebooks in JupyterLab
+	$(BESIDE) $(PYTHON) -m jupyter lab notebooks
 
 html: $(ENV) ## render the notebooks to build/html
 	$(EXECUTE) html --profile $(PROFILE)
@@ -182,6 +185,10 @@ test-slurm: $(ENV)
 # docs/PAPERS.md, which is made from published records: publish calls it, too.
 papers: $(ENV)
 	@$(BESIDE) $(PYTHON) -m workflow.papers
+
+# docs/cells.gif, the moving picture of the README.
+animation: $(ENV)
+	$(PYTHON) -m workflow.animation
 
 times check-figures: $(ENV)
 	@$(EXECUTE) $@

@@ -241,10 +241,25 @@ def users():
 
 
 def code_in_readme():
-    """Words between backticks."""
-    text = (paths.ROOT / "README.md").read_text(encoding="utf-8")
+    """Words between backticks, of the README and of the page on files and methods of one's own."""
+    pages = (paths.ROOT / "README.md", paths.ROOT / "docs" / "YOURS.md")
+    text = "\n".join(page.read_text(encoding="utf-8") for page in pages)
     code = re.findall(r"```.*?```|`[^`\n]+`", text, re.DOTALL)
     return set(re.findall(r"\w+", " ".join(code)))
+
+
+def test_the_readme_is_short_and_its_first_screen_says_all():
+    lines = (paths.ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+    assert len(lines) <= 120
+    assert lines.index("## In a few lines") <= 40
+
+
+def test_links_between_pages_lead_somewhere():
+    pages = [paths.ROOT / "README.md", *(paths.ROOT / "docs").glob("*.md")]
+    for page in pages:
+        for target in re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8")):
+            if "://" not in target:
+                assert (page.parent / target).exists(), f"{page.name}: {target}"
 
 
 def test_users_of_a_function_are_found():

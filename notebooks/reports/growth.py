@@ -123,9 +123,12 @@ for name, table in moving.items():
         rows[f"{title}, {name}"] = interval(table[score])
         key = f"growth.motion.{name.replace(' ', '_')}.{score}"
         run.record({key: rows[f"{title}, {name}"]})
+
+# %%
 error = {name: table["heard_type_mean_error"] for name, table in moving.items()}
-rows["error growing less error not growing"] = interval(error["growing"] - error["not growing"])
-run.record({"growth.motion.difference": rows["error growing less error not growing"]})
+more = interval(error["growing"] - error["not growing"])
+run.record({"growth.motion.difference": more})
+rows["error in motion, growing less not growing"] = more
 pd.DataFrame(rows).T.round(3)
 
 # %% [markdown]
