@@ -15,7 +15,8 @@ from scimf.simulate.particles import SIMULATED, TYPE_NAMES, Sampling
 
 TIMES = (0.0, 1.0, 2.0, 3.0, 4.0)
 THETA = 0.4  #: rate at which cells relax to their fate, per unit of time
-OWN = ("rate", "matrix", "curved")  #: forms of the own drift
+#: State and type of cells, (populations, cells, ...) -> own drift, like the state.
+OwnDrift = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 def typed(
@@ -28,12 +29,11 @@ def typed(
     times: tuple[float, ...] = TIMES,
     active: float = 0.4,
     strength: tuple[float, float] = (1.0, 2.0),
-    reciprocal: bool = False,
     density_range: tuple[float, float] = (0.5, 2.0),
     compositions: np.ndarray | None = None,
     replicate: int = 0,
     n_simulated: int | None = None,
-    own: str = "rate",
+    own: Callable[["Design"], OwnDrift] | None = None,
     sigma: float = 0.15,
     step: float = 0.1,
 ) -> ad.AnnData:
@@ -46,9 +46,9 @@ def typed(
 
     Parameters
     ----------
-    active, strength, reciprocal
-        Share of ordered pairs of different types that are not zero, the range of their absolute
-        values, and whether :math:`A` is made symmetric: the null of any claim of asymmetry.
+    active, strength
+        Share of ordered pairs of different types that are not zero, and the range of their absolute
+        values.
     compositions
         Proportions of types in place of the drawn ones, (populations, types), rows sum to 1.
     replicate
@@ -56,19 +56,14 @@ def typed(
     n_simulated
         Cells of a population, of which those measured are a part; by default no more than those.
     own
-        How a cell relaxes to its fate: at one "rate"; by a "matrix" of its type; or "curved", at a
-        rate that grows with the distance. See :func:`_own_drift`.
+        Makes another own drift of the design, in place of :meth:`Design.relaxation`.
 
-    A ``ValueError`` for fewer than two types, a share outside [0, 1], proportions that do not sum
-    to 1 or an unknown own drift.
+    A ``ValueError`` for fewer than two types, a share outside [0, 1] or proportions that do not sum
+    to 1.
     """
     _require_types(n_types, active)
-    if own not in OWN:
-        raise ValueError(f"typed: own must be one of {OWN}, got {own!r}")
     rng = np.random.default_rng(seed)
     matrix = _draw_type_matrix(rng, n_types, active, strength)
-    if reciprocal:
-        matrix = matrix + matrix.T
     design = Design.draw(rng, n_populations, n_types, dim, density_range)
     if compositions is not None:
         design = design.with_compositions(compositions)
@@ -78,7 +73,7 @@ def typed(
     kind, x = design.draw_cells(rng, max(n_total, n_simulated or 0))
     weight = _pair_weights(matrix, kind, design.density)
 
-    own_drift = _own_drift(design, own, seed)
+    own_drift = design.relaxation if own is None else own(design)
 
     def drift(x: np.ndarray, kind: np.ndarray, t: float) -> tuple[np.ndarray, np.ndarray]:
         return own_drift(x, kind), saturating_pull(x, weight)
@@ -177,28 +172,6 @@ def _require_types(n_types: int, active: float) -> None:
     if n_types < 2 or not 0 <= active <= 1:
         expected = "typed needs n_types >= 2 and 0 <= active <= 1"
         raise ValueError(f"{expected}, got n_types={n_types}, active={active}")
-
-
-def _own_drift(
-    design: Design, own: str, seed: int
-) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-    r"""Relax as :meth:`Design.relaxation` does, or turned by a matrix, or curved.
-
-    With the relaxation :math:`r`, ``matrix`` is :math:`(I + G_a / 2)\,r`, entries of the matrix of
-    each type normal with variance 1 / dim, and ``curved`` is :math:`\sqrt{1 + |r / \theta|^2}\,r`.
-    """
-    n_types, dim = design.start.shape
-    drawn = np.random.default_rng([seed, 0, 1]).standard_normal((n_types, dim, dim))
-    matrix = np.eye(dim) + 0.5 * drawn / np.sqrt(dim)
-
-    def turned(x: np.ndarray, kind: np.ndarray) -> np.ndarray:
-        return np.einsum("pnde,pne->pnd", matrix[kind], design.relaxation(x, kind))
-
-    def curved(x: np.ndarray, kind: np.ndarray) -> np.ndarray:
-        rate = design.relaxation(x, kind)
-        return rate * np.sqrt(1 + ((rate / THETA) ** 2).sum(-1, keepdims=True))
-
-    return {"rate": design.relaxation, "matrix": turned, "curved": curved}[own]
 
 
 def _draw_type_matrix(

@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pytest
 from evidence import closed_form
 from evidence.designs import drawn_design
 from evidence.kept import kept
@@ -62,3 +63,37 @@ def test_what_was_answered_is_kept(tmp_path):
     again = kept(drawn_design, [*requests, {"seed": 2}], cache=tmp_path)
     assert again["seed"].tolist() == [0, 1, 2]
     assert again["n_cells"].tolist() == [7, 7, drawn_design(2)["n_cells"]]
+
+
+# --------------------------------------------------------------------------- other own drifts
+
+
+def relaxation(adata):  # (cells, dim): what cells do at one rate
+    truth = adata.uns["scimf"]["truth"]
+    kind = np.searchsorted(truth["types"], adata.obs["cell_type"].astype(str))
+    return kind, truth["theta"] * (truth["fate"][kind] - adata.X)
+
+
+def test_own_drifts_of_other_forms_start_from_the_same_cells():
+    size = {"seed": 2, "n_populations": 4, "n_cells": 30, "n_types": 2, "dim": 3}
+    drawn = {own: closed_form.simulated(own=own, **size) for own in ("rate", "matrix", "curved")}
+    start = (drawn["rate"].obs["time"] == 0).to_numpy()
+    for adata in drawn.values():
+        assert np.array_equal(adata.X[start], drawn["rate"].X[start])
+    kind, rate = relaxation(drawn["rate"])
+    np.testing.assert_allclose(drawn["rate"].obsm["drift_intrinsic"], rate, atol=1e-5)
+    _, rate = relaxation(drawn["curved"])
+    theta = drawn["curved"].uns["scimf"]["truth"]["theta"]
+    away2 = ((rate / theta) ** 2).sum(1, keepdims=True)
+    curved = drawn["curved"].obsm["drift_intrinsic"]
+    np.testing.assert_allclose(curved, rate * np.sqrt(1 + away2), rtol=1e-3, atol=1e-5)
+    kind, rate = relaxation(drawn["matrix"])
+    for a in range(2):  # linear, and no multiple of the identity
+        own = drawn["matrix"].obsm["drift_intrinsic"][kind == a]
+        matrix, off, *_ = np.linalg.lstsq(rate[kind == a], own, rcond=None)
+        assert off.max() < 1e-6 and np.abs(matrix - np.eye(3)).max() > 0.1
+
+
+def test_an_unknown_own_drift_is_refused():
+    with pytest.raises(ValueError, match="own='bent', expected"):
+        closed_form.simulated(n_populations=2, n_cells=5, own="bent")

@@ -159,48 +159,8 @@ def test_replicates_share_the_truth_and_compositions_can_be_set():
     assert set(a.obs["cell_type"]) == {"A", "B"}
 
 
-def test_a_reciprocal_matrix_is_symmetric():
-    adata = systems.typed(n_populations=1, n_cells=5, reciprocal=True)
-    matrix = truth_of(adata)["type_matrix"]
-    assert np.array_equal(matrix, matrix.T)
-    assert (matrix != 0).any()
-
-
 def test_bad_options_are_named():
     with pytest.raises(ValueError, match="active=2"):
         systems.typed(active=2)
     with pytest.raises(ValueError, match=r"compositions must be \(2, 5\)"):
         systems.typed(n_populations=2, compositions=np.ones((2, 5)))
-
-
-# --------------------------------------------------------------------------- other own drifts
-
-
-def relaxation(adata):  # (cells, dim): what cells do at one rate
-    truth = truth_of(adata)
-    kind = np.searchsorted(truth["types"], adata.obs["cell_type"].astype(str))
-    return kind, truth["theta"] * (truth["fate"][kind] - adata.X)
-
-
-def test_own_drifts_of_other_forms_start_from_the_same_cells():
-    size = {"seed": 2, "n_populations": 4, "n_cells": 30, "n_types": 2, "dim": 3}
-    drawn = {own: systems.typed(own=own, **size) for own in ("rate", "matrix", "curved")}
-    start = (drawn["rate"].obs["time"] == 0).to_numpy()
-    for adata in drawn.values():
-        assert np.array_equal(adata.X[start], drawn["rate"].X[start])
-    kind, rate = relaxation(drawn["rate"])
-    np.testing.assert_allclose(drawn["rate"].obsm["drift_intrinsic"], rate, atol=1e-5)
-    _, rate = relaxation(drawn["curved"])
-    away2 = ((rate / truth_of(drawn["curved"])["theta"]) ** 2).sum(1, keepdims=True)
-    curved = drawn["curved"].obsm["drift_intrinsic"]
-    np.testing.assert_allclose(curved, rate * np.sqrt(1 + away2), rtol=1e-3, atol=1e-5)
-    kind, rate = relaxation(drawn["matrix"])
-    for a in range(2):  # linear, and no multiple of the identity
-        own = drawn["matrix"].obsm["drift_intrinsic"][kind == a]
-        matrix, off, *_ = np.linalg.lstsq(rate[kind == a], own, rcond=None)
-        assert off.max() < 1e-6 and np.abs(matrix - np.eye(3)).max() > 0.1
-
-
-def test_an_unknown_own_drift_is_refused():
-    with pytest.raises(ValueError, match="own must be one of"):
-        systems.typed(n_populations=2, n_cells=5, own="bent")

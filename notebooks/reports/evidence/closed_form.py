@@ -13,6 +13,7 @@ so that it is 0 where there is no edge.
 
 import time
 from collections.abc import Iterable
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,6 +24,7 @@ from scimf.interaction.influence import influence
 from scimf.interaction.type_means import TypeSnapshots
 from scimf.interaction.who_moves_whom import Interactions, who_moves_whom
 from scimf.simulate.systems import typed
+from scimf.simulate.typed import THETA, Design, OwnDrift
 
 from evidence.edges import edge_recovery
 from evidence.recovery import drift_errors
@@ -31,11 +33,46 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 
-def simulated(**options) -> "AnnData":
-    """Simulate types that interact; the model's coordinates are the simulator's."""
-    adata = typed(**options)
+def simulated(*, seed: int = 0, own: str = "rate", **options) -> "AnnData":
+    """Simulate types that interact; the model's coordinates are the simulator's.
+
+    ``own`` says how a cell relaxes to its fate: at one "rate"; by a "matrix" of its type; or
+    "curved", at a rate that grows with the distance.
+    """
+    if own == "matrix":
+        options["own"] = partial(_turned, seed=seed)
+    elif own == "curved":
+        options["own"] = _curved
+    elif own != "rate":
+        raise ValueError(f"own={own!r}, expected 'rate', 'matrix' or 'curved'")
+    adata = typed(seed=seed, **options)
     adata.obsm[KEY] = np.asarray(adata.X, np.float32)
     return adata
+
+
+def _turned(design: Design, seed: int) -> OwnDrift:
+    r"""With the relaxation :math:`r`, :math:`(I + G_a / 2)\,r`.
+
+    Entries of the matrix :math:`G_a` of each type are normal with variance 1 / dim.
+    """
+    n_types, dim = design.start.shape
+    drawn = np.random.default_rng([seed, 0, 1]).standard_normal((n_types, dim, dim))
+    matrix = np.eye(dim) + 0.5 * drawn / np.sqrt(dim)
+
+    def drift(x: np.ndarray, kind: np.ndarray) -> np.ndarray:
+        return np.einsum("pnde,pne->pnd", matrix[kind], design.relaxation(x, kind))
+
+    return drift
+
+
+def _curved(design: Design) -> OwnDrift:
+    r"""With the relaxation :math:`r`, :math:`\sqrt{1 + |r / \theta|^2}\,r`."""
+
+    def drift(x: np.ndarray, kind: np.ndarray) -> np.ndarray:
+        rate = design.relaxation(x, kind)
+        return rate * np.sqrt(1 + ((rate / THETA) ** 2).sum(-1, keepdims=True))
+
+    return drift
 
 
 def true_matrix(adata: "AnnData", types: tuple[str, ...]) -> np.ndarray:  # (receiver, sender)
