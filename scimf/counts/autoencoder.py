@@ -17,20 +17,16 @@ from scimf.counts.config import CountConfig
 from scimf.counts.likelihood import log_negative_binomial, log_normalised
 
 
-def _expressed_genes(counts: Tensor, pad_to: int | None = None) -> tuple[Tensor, Tensor]:
+def _expressed_genes(counts: Tensor) -> tuple[Tensor, Tensor]:
     """Return indices and counts of the expressed genes, padded with gene ``n_genes`` and count 0.
 
-    (cells, genes) -> two (cells, length); ``length`` is that of the longest cell, or ``pad_to``.
+    (cells, genes) -> two (cells, length); ``length`` is that of the longest cell.
     """
-    n_genes = counts.shape[1]
     expressed = counts > 0
-    if pad_to is None:
-        pad_to = int(expressed.sum(1).max())
-    order = torch.sort(expressed.int(), dim=1, descending=True, stable=True).indices[:, :pad_to]
+    longest = int(expressed.sum(1).max())
+    order = torch.sort(expressed.int(), dim=1, descending=True, stable=True).indices[:, :longest]
     values = counts.gather(1, order)
-    genes = torch.where(values > 0, order, n_genes)
-    short = pad_to - genes.shape[1]
-    return F.pad(genes, (0, short), value=n_genes), F.pad(values, (0, short))
+    return torch.where(values > 0, order, counts.shape[1]), values
 
 
 def _on_sphere(z: Tensor) -> Tensor:
