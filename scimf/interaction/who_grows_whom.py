@@ -14,6 +14,7 @@ noise must not explain itself: shares are lines in time, and then those of the f
 rolled forward from the start that agrees best with all snapshots.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -76,15 +77,32 @@ class Growth:
         square = self.table.pivot(index="receiver", columns="sender", values=column)
         return square.reindex(index=names, columns=names)
 
-    def predict(self, time: float) -> pd.DataFrame:
+    def predict(self, time: float, *, factors: Mapping[str, float] | None = None) -> pd.DataFrame:
         """Numbers of cells at a time relative to the start, populations by types.
 
         The fitted equation is rolled forward from the start that agrees best with all snapshots of
         a population. Rows sum to its mass; to 1 if the growth is relative.
+
+        Parameters
+        ----------
+        factors
+            What if there were so many times as many cells of a type at the start: 0 removes it, 2
+            doubles it. Numbers stay relative to the start as it was.
+
+        Raises
+        ------
+        ValueError
+            For a type that is not there, or a factor below 0.
         """
-        coefficients = np.c_[self.rates["rate"], self.matrix()]
         snapshots = self.snapshots
-        (numbers,) = _rolled(snapshots, coefficients, np.array([time]), relative=self.relative)
+        changed = pd.Series(factors or {}, dtype=float).reindex(list(snapshots.types)).fillna(1.0)
+        if unknown := set(factors or {}) - set(snapshots.types):
+            raise ValueError(f"factors: {sorted(unknown)} not among the types {snapshots.types}")
+        if (changed < 0).any():
+            raise ValueError(f"factors: expected numbers from 0, got {dict(factors)}")
+        coefficients = np.c_[self.rates["rate"], self.matrix()]
+        options = {"relative": self.relative, "factors": changed.to_numpy()}
+        (numbers,) = _rolled(snapshots, coefficients, np.array([time]), **options)
         return pd.DataFrame(numbers, list(snapshots.populations), list(snapshots.types))
 
 
@@ -206,11 +224,17 @@ def _equations(
 
 
 def _rolled(
-    snapshots: TypeSnapshots, coefficients: np.ndarray, times: np.ndarray, *, relative: bool
+    snapshots: TypeSnapshots,
+    coefficients: np.ndarray,
+    times: np.ndarray,
+    *,
+    relative: bool,
+    factors: np.ndarray | float = 1.0,
 ) -> np.ndarray:
     """Numbers (times, populations, types) of the fitted equation, by the midpoint rule.
 
-    Each starts where as many cells are expected, over all snapshots, as were counted.
+    Each starts where as many cells are expected, over all snapshots, as were counted, times a
+    factor (types,).
     """
     rates, effects = coefficients[:, 0], coefficients[:, 1:]
 
@@ -221,8 +245,10 @@ def _rolled(
     def growth(log: np.ndarray) -> np.ndarray:
         return rates + snapshots.density[:, None] * numbers(log) @ effects.T
 
-    def roll(log: np.ndarray, times: np.ndarray) -> np.ndarray:
+    def roll(log: np.ndarray, times: np.ndarray, factors: np.ndarray | float) -> np.ndarray:
         now = log - np.log(np.exp(log).sum(1) / snapshots.mass[0])[:, None]
+        with np.errstate(divide="ignore"):  # log 0: a type that is removed
+            now = now + np.log(factors)
         found = []
         for gap in np.diff(times, prepend=snapshots.times[0]):
             for _ in range(STEPS):
@@ -235,7 +261,7 @@ def _rolled(
     total = snapshots.count.sum(2, keepdims=True)
     start = np.log(snapshots.share[0] + 1e-3)
     for _ in range(PASSES):
-        found = roll(start, snapshots.times)
+        found = roll(start, snapshots.times, 1.0)
         expected = (total * found / found.sum(2, keepdims=True)).sum(0)
         start = start + np.log((counted + 0.5) / (expected + 0.5))
-    return roll(start, times)
+    return roll(start, times, factors)

@@ -86,6 +86,31 @@ def test_numbers_at_an_unseen_time_are_those_of_the_equation(data):
     assert error < 0.25 * np.abs(numbers[3] - numbers[4]).mean()
 
 
+def test_what_if_a_type_is_removed_or_doubled_is_answered_by_the_equation(data, growth):
+    adata, numbers = data
+    names = [f"p{k}" for k in range(numbers.shape[1])]
+    density = adata.obs.groupby("population", observed=True)["density"].first()[names]
+    as_it_was = growth.predict(2.0).loc[names].to_numpy()
+    for factors in ({"c": 0.0}, {"b": 2.0}):
+        start = numbers[0] * np.array([factors.get(kind, 1.0) for kind in "abc"])
+        with np.errstate(divide="ignore"):
+            true = numbers_over_time(start, density.to_numpy(), EFFECTS)[2]
+        found = growth.predict(2.0, factors=factors).loc[names].to_numpy()
+        np.testing.assert_allclose(found[start == 0], 0, atol=1e-6)
+        shift = np.log(found[:, 0] / as_it_was[:, 0])  # of type a, which hears b and c
+        true_shift = np.log(true[:, 0] / numbers[2, :, 0])
+        assert np.corrcoef(shift, true_shift)[0, 1] > 0.95
+        error = np.linalg.norm(shift - true_shift)
+        assert error < 0.3 * np.linalg.norm(true_shift)  # 1: nothing changes
+
+
+def test_a_change_of_what_is_not_there_is_refused(growth):
+    with pytest.raises(ValueError, match="'d'.*not among the types"):
+        growth.predict(4.0, factors={"d": 2.0})
+    with pytest.raises(ValueError, match="numbers from 0"):
+        growth.predict(4.0, factors={"a": -1.0})
+
+
 def test_growth_that_depends_on_nobody_is_told_as_such():
     p = []
     for seed in range(6):
