@@ -145,6 +145,34 @@ def test_several_seeds_are_averaged(fork):
     np.testing.assert_allclose(both, (one + two) / 2)
 
 
+class Growing:
+    """A fitted model whose simulated cells stand for so many descendants, by their place."""
+
+    def __init__(self, model, descendants):
+        self.model, self.descendants, self.starts = model, descendants, model.starts
+
+    def sample(self, *arguments, **options):
+        cells = self.model.sample(*arguments, **options)
+        cells.obs["weight"] = self.descendants(cells.obsm["X_scimf"])
+        return cells
+
+
+def test_an_end_counts_as_many_times_as_cells_come_to_it(fork):
+    adata = branches(hidden=True)
+    vote = Vote(k=5, draws=5)
+    model = model_of(adata)
+    grows = {
+        "plain": [model],
+        "alike": [Growing(model, lambda x: np.ones(len(x)))],
+        "right": [Growing(model, lambda x: np.where(x[:, 0] > 0, 3.0, 1.0))],
+    }
+    found = clonal_fates(grows, adata, vote=vote, **TIMES)
+    pd.testing.assert_frame_equal(found["plain"], found["alike"], check_exact=True)
+    right = found["plain"]["right"]
+    odds = right / (1 - right)
+    np.testing.assert_allclose(found["right"]["right"], 3 * odds / (1 + 3 * odds), atol=0.1)
+
+
 def test_types_that_are_no_fate_are_left_out(fork):
     vote = Vote(k=5, draws=3, leave_out=("right",))
     found = clonal_fates({"m": fork[1]}, fork[0], vote=vote, **TIMES)["m"]

@@ -78,7 +78,8 @@ def clonal_fates(
     Parameters
     ----------
     models
-        Fitted models by name; predictions of several training seeds under one name are averaged.
+        Fitted models by name; predictions of several training seeds under one name are averaged,
+        and end states are weighted by the descendants that they stand for, if a model grows.
     adata
         Data with ``obsm["X_scimf"]``, barcodes and ``obs["cell_type"]``.
     early, late
@@ -110,8 +111,10 @@ def clonal_fates(
     ends = {}
     for name, fits in models.items():
         fits = [fits] if isinstance(fits, FittedSDE) else fits
-        states = [_end_states(fit, adata, course, (early, late), vote.draws, seed) for fit in fits]
-        ends[name] = np.concatenate(states, axis=1)  # (early, draws x fits, dim)
+        simulated = [
+            _end_states(fit, adata, course, (early, late), vote.draws, seed) for fit in fits
+        ]
+        ends[name] = tuple(np.concatenate(parts, axis=1) for parts in zip(*simulated, strict=True))
     x = np.asarray(adata.obsm[KEY], dtype=np.float64)
     plan = _plan(x, populations(adata), course.early, course.late)
     rows: dict[str, list[np.ndarray]] = {}
@@ -187,11 +190,15 @@ def _end_states(
     times: tuple[float, float],
     draws: int,
     seed: int,
-) -> np.ndarray:  # (early, draws, dim)
-    """Simulate every cell of the early snapshot, each in the context of its population."""
+) -> tuple[np.ndarray, np.ndarray]:  # (early, draws, dim), (early, draws)
+    """Simulate every cell of the early snapshot, each in the context of its population.
+
+    Where the model grows a cell comes to stand for its descendants: a weight each, else 1.
+    """
     early, late = times
     names = adata.obs_names[course.early]
     states: list[list[np.ndarray]] = [[] for _ in names]
+    weights: list[list[float]] = [[] for _ in names]
     for population in sorted(set(populations(adata)[course.early])):
         before = [t for t in model.starts.times(population) if t < late]
         if early not in (before[0], before[-1]):
@@ -207,16 +214,18 @@ def _end_states(
             max_context=size,
         )
         origin = names.get_indexer(cells.obs["start_cell"])
-        for i, state in zip(origin, cells.obsm[KEY], strict=True):
+        weight = np.asarray(cells.obs.get("weight", np.ones(cells.n_obs)), dtype=float)
+        for i, state, descendants in zip(origin, cells.obsm[KEY], weight, strict=True):
             states[i].append(state)
-    return np.array(states)
+            weights[i].append(descendants)
+    return np.array(states), np.array(weights)
 
 
 def _fates_of(
     clone: int,
     x: np.ndarray,
     course: _Course,
-    ends: dict[str, np.ndarray],
+    ends: dict[str, tuple[np.ndarray, np.ndarray]],
     plan: np.ndarray,
     k: int,
 ) -> dict[str, np.ndarray]:  # (types,) each
@@ -227,9 +236,10 @@ def _fates_of(
     votes = course.voter_type[~is_sister]
     frequency = votes.mean(0)
     found = {"observed": course.voter_type[is_sister].mean(0)}
-    for name, states in ends.items():
+    for name, (states, weight) in ends.items():
         reached = states[members].reshape(-1, x.shape[1])
-        found[name] = _mean_vote(reached, voters, votes, k).mean(0)
+        each = _mean_vote(reached, voters, votes, k)
+        found[name] = np.average(each, axis=0, weights=weight[members].ravel())
     found["own_state"] = _mean_vote(x[course.early[members]], voters, votes, k).mean(0)
     # Where transport carries the mass of the early cells, sisters left out.
     mass = plan[members].sum(0) * (course.barcode[course.late, clone] == 0)  # (late,)
