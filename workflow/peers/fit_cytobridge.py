@@ -1,11 +1,11 @@
 """CytoBridge: velocity and growth (and interaction) as a neural ODE, by its ``fit``.
 
 The package's own configurations are missing from its wheel, so the stages that its documentation
-describes stand in ``workflow/peers.toml``.
+describes stand in ``peers.toml``.
 """
 
-import CytoBridge
 import anndata as ad
+import CytoBridge
 import numpy as np
 import pandas as pd
 import torch

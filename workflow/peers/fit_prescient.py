@@ -6,7 +6,6 @@ are trained on, which is how the package's configuration means them to be.
 """
 
 import numpy as np
-import pandas as pd
 import torch
 from prescient import simulate, train
 from prescient.commands import train_model
@@ -47,7 +46,7 @@ def fit(task: Task) -> Predict:
     config = kept["config"]
     model = train.AutoGenerator(config)
     last = config.train_pt.format(f"epoch_{given.train_epochs:06d}")
-    model.load_state_dict(torch.load(last)["model_state_dict"])
+    model.load_state_dict(torch.load(last, weights_only=True)["model_state_dict"])
 
     def predict(k: int) -> np.ndarray:
         before = task.before(task.held_places[k])

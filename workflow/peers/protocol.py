@@ -7,9 +7,9 @@ fit_NAME.py TASK ANSWER``, both ``.npz`` files.
 
 import json
 import os
+import resource
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -39,7 +39,7 @@ class Task:
     seed
         For all random numbers.
     settings
-        What the table ``workflow/peers.toml`` says of the peer.
+        What the table ``peers.toml`` says of the peer.
     """
 
     cells: np.ndarray
@@ -87,21 +87,31 @@ Predict = Callable[[int], np.ndarray]
 def answer(package: str, fit: Callable[[Task], Predict]) -> None:
     """Read the task that the command line names, fit, predict, and write the answer.
 
-    Only ``fit`` is timed. It runs in an empty folder, for what the package itself writes.
+    Only ``fit`` is timed, in CPU seconds of this process and its children: who else uses the
+    machine does not change them. It runs in an empty folder, for what the package itself writes.
     """
     task = read_task(sys.argv[1])
     path = Path(sys.argv[2]).resolve()
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
-        begin = time.perf_counter()
+        begin = cpu_seconds()
         predict = fit(task)
-        seconds = time.perf_counter() - begin
+        seconds = cpu_seconds() - begin
         clouds = {}
         for k in range(len(task.held_times)):
             clouds[f"cells_{k}"] = np.asarray(predict(k), np.float32)
         os.chdir(path.parent)
     about = {"seconds": seconds, "versions": _versions(package)}
     np.savez(path, about=json.dumps(about), **clouds)
+
+
+def cpu_seconds() -> float:
+    """Seconds of all threads of this process and of its finished children."""
+    total = 0.0
+    for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN):
+        used = resource.getrusage(who)
+        total += used.ru_utime + used.ru_stime
+    return total
 
 
 def read_task(path: str) -> Task:
