@@ -116,7 +116,7 @@ def cpu_seconds() -> float:
 
 def read_task(path: str) -> Task:
     """Read a task."""
-    with np.load(path) as file:
+    with np.load(path, allow_pickle=False) as file:
         found = {name: file[name] for name in file.files}
     found["seed"] = int(found["seed"])
     found["settings"] = json.loads(str(found["settings"]))

@@ -63,7 +63,7 @@ ONE_THREAD = dict.fromkeys(
 
 def folder(name: str) -> Path:
     """Where the environment and the answers of a peer lie."""
-    return paths.BUILD / "peers" / name
+    return (paths.BUILD / "peers" / name).absolute()
 
 
 def python_of(name: str) -> Path:
@@ -158,7 +158,7 @@ def answer_of(
     path = folder(name) / "answers" / f"{key}.npz"
     if not path.is_file():
         _run_driver(name, arrays, path, minutes)
-    with np.load(path) as file:
+    with np.load(path, allow_pickle=False) as file:
         about = json.loads(str(file["about"]))
         clouds = [file[f"cells_{k}"] for k in range(len(setup.split.held_times))]
     population = population_of(setup)
@@ -181,7 +181,9 @@ def _run_driver(name: str, arrays: dict[str, np.ndarray], path: Path, minutes: f
         limit = f'ulimit -t {round(60 * minutes)}; exec "$@"'
         driver = str(DRIVERS / f"fit_{name}.py")
         command = ["bash", "-c", limit, name, str(python_of(name)), driver, str(task), str(given)]
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+        # In the temporary folder: some write beside where they are imported.
+        options = {"capture_output": True, "text": True, "check": False}
+        done = subprocess.run(command, env=environment, cwd=place, **options)
         if done.returncode or not given.is_file():
             if done.returncode < 0:
                 raise RuntimeError(f"stopped after {minutes:g} minutes of CPU time")
@@ -257,7 +259,7 @@ def _kept_ours(method: str, setup: Setup, seed: int, steps: int) -> tuple["AnnDa
         path.parent.mkdir(parents=True, exist_ok=True)
         kept = {"cells": cells.obsm["X_scimf"], "time": cells.obs["time"].to_numpy(float)}
         np.savez(path, about=json.dumps(about), **kept)
-    with np.load(path) as file:
+    with np.load(path, allow_pickle=False) as file:
         labels = [(time, population_of(setup)) for time in file["time"].tolist()]
         return as_samples(file["cells"], labels), json.loads(str(file["about"]))
 
