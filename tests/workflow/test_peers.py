@@ -136,12 +136,12 @@ def test_a_board_is_scored_with_one_peer_failing_and_one_absent(
     monkeypatch.setattr(run.scimf, "load", lambda name: setup.adata)
     peers = {name: peer() for name in ("copies", "fails", "absent")}
     asked = {"steps": 1, "draws": 2, "transport_n": 10, "minutes": 1.0}
-    record = run.measure_all(["tiny"], peers, Asked(boards=("tiny",), seeds=(0, 1), **asked))
+    record = run.measure_all(["tiny"], peers, Asked(boards=("tiny",), seeds=(0, 1, 2), **asked))
     assert json.loads((tmp_path / "as_shipped.json").read_text()) == record
     table = as_shipped_table(record, peers).set_index("peer")
     assert table.loc["fails", "standing"] == "failed: OSError: broken"
     assert table.loc["absent", "standing"] == as_shipped.NOT_INSTALLED
-    assert table.loc["copies", "standing"] == "ours is closer"  # shifted cells, unshifted cells
+    assert table.loc["copies", "standing"] == "ours is closer"  # theirs are shifted
     assert table.loc["copies", "score"] > table.loc["copies", "ours_score"]
     assert table.loc["copies", "seconds"] >= 0
 
@@ -149,12 +149,12 @@ def test_a_board_is_scored_with_one_peer_failing_and_one_absent(
 # ------------------------------------------------------------------------------------ what is shown
 
 
-def record_of(theirs, ours):
+def record_of(theirs, ours, n_seeds=3):
     """Record of one board, of two rows with their intervals."""
     rows = []
     for method, (lo, hi) in (("wot", theirs), ("ot_interpolation", ours), ("floor", (0, 0))):
         row = {"method": method, "metric": "energy_distance", "mean": (lo + hi) / 2}
-        rows.append(row | {"lo": lo, "hi": hi, "n_seeds": 3 * (method == "wot")})
+        rows.append(row | {"lo": lo, "hi": hi, "n_seeds": n_seeds * (method == "wot")})
     found = {"rows": pd.DataFrame(rows).to_dict("list"), "failed": {}, "versions": {"wot": {}}}
     return {"boards": {"emt": found | {"seconds": {"wot": {"mean": 0.4}}}}}
 
@@ -173,6 +173,12 @@ def test_standing_is_by_intervals(theirs, ours, standing):
     assert row["standing"] == standing
     assert row["seconds"] == 0.4
     assert row["best_untrained"] == sum(ours) / 2
+
+
+def test_few_seeds_decide_nothing():
+    record = record_of((4, 5), (1, 2), n_seeds=2)
+    (row,) = as_shipped_table(record, {"wot": PEERS["wot"]}).to_dict("records")
+    assert row["standing"] == "too few seeds"
 
 
 def test_without_any_record_every_peer_is_not_installed():

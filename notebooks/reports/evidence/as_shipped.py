@@ -17,6 +17,7 @@ TABLE = paths.ROOT / "workflow" / "peers" / "peers.toml"
 MEASURED = paths.BUILD / "peers" / "as_shipped.json"
 PUBLISHED = paths.ROOT / "notebooks" / "reports" / "evidence" / "as_shipped.json"
 NOT_INSTALLED = "not installed: make peers"
+FEWEST_SEEDS = 3  #: fewer training seeds decide nothing
 #: Of ours, what is trained beside a peer; the rest of what stands beside one is not trained.
 OURS = ("scimf_forward", "attention", "neural_ode", "potential_sde", "flow_matching")
 
@@ -93,7 +94,8 @@ def as_shipped_table(
         One row per board, peer and re-implementation: ``board, peer, version, score, lo, hi,
         seconds, ours, ours_score, ours_lo, ours_hi, ours_seconds, standing, best_untrained,
         floor``. ``standing`` is "tie" where the 95 % intervals overlap, else which one is closer,
-        or why there is no score. Seconds are CPU seconds of one fit.
+        or that there are too few seeds, or why there is no score. Seconds are CPU seconds of one
+        fit.
     """
     rows = []
     for board, found in (record["boards"] or {"": None}).items():
@@ -122,9 +124,18 @@ def _row(found: dict[str, Any] | None, name: str, method: str, metric: str) -> d
     theirs = scores.loc[name]
     row |= {"score": theirs["mean"], "lo": theirs["lo"], "hi": theirs["hi"]}
     row["seconds"] = found["seconds"][name]["mean"]
-    row["standing"] = "tie"
-    if "ours_score" in row and theirs["hi"] < ours["lo"]:
-        row["standing"] = "as shipped is closer"
-    if "ours_score" in row and theirs["lo"] > ours["hi"]:
-        row["standing"] = "ours is closer"
+    row["standing"] = _standing(theirs, scores.loc[method] if method in scores.index else None)
     return {key: value for key, value in row.items() if value is not None}
+
+
+def _standing(theirs: pd.Series, ours: pd.Series | None) -> str:
+    if ours is None:
+        return "ours was not measured"
+    seeds = [row["n_seeds"] for row in (theirs, ours) if row["n_seeds"]]  # 0: not trained
+    if min(seeds) < FEWEST_SEEDS:
+        return "too few seeds"
+    if theirs["hi"] < ours["lo"]:
+        return "as shipped is closer"
+    if theirs["lo"] > ours["hi"]:
+        return "ours is closer"
+    return "tie"
