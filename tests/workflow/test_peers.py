@@ -195,7 +195,7 @@ def test_a_peer_is_pinned_documented_and_stands_beside_something(name):
     peer = PEERS[name]
     assert all("==" in requirement for requirement in peer.requirements)
     assert peer.requirements[0].endswith(f"=={peer.version}")
-    assert peer.page.startswith("https://")
+    assert f"Route: {peer.page}\n" in (DRIVERS / f"fit_{name}.py").read_text()
     assert set(peer.beside) <= {*UNTRAINED, *as_shipped.OURS}
 
 

@@ -2,6 +2,8 @@
 
 The package's own configurations are missing from its wheel, so the stages that its documentation
 describes stand in ``peers.toml``.
+
+Route: https://github.com/zhenyiizhang/CytoBridge/tree/main/docs/source/notebooks
 """
 
 import anndata as ad

@@ -1,4 +1,7 @@
-"""MIOFlow by its class, in the coordinates it is given (no autoencoder before it)."""
+"""MIOFlow by its class, in the coordinates it is given (no autoencoder before it).
+
+Route: https://github.com/KrishnaswamyLab/MIOFlow/blob/main/docs/index.md
+"""
 
 import anndata as ad
 import numpy as np

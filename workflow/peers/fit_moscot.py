@@ -2,6 +2,8 @@
 
 The cells come from the function that the documented ``compute_interpolated_distance`` compares
 with the truth; it is given no truth here.
+
+Route: https://moscot.readthedocs.io
 """
 
 import anndata as ad

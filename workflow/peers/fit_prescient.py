@@ -3,6 +3,8 @@
 The command ``process_data`` reads tables of genes and knows whole days only, so what it does
 (standardise, principal components) is done here; held-out times are left out of the places that
 are trained on, which is how the package's configuration means them to be.
+
+Route: https://cgs.csail.mit.edu/prescient
 """
 
 import numpy as np

@@ -1,4 +1,7 @@
-"""scDiffEq: a neural SDE with learned drift and diffusion, by its class and its ``simulate``."""
+"""scDiffEq: a neural SDE with learned drift and diffusion, by its class and its ``simulate``.
+
+Route: https://pypi.org/project/scdiffeq
+"""
 
 import anndata as ad
 import numpy as np

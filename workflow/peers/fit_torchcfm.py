@@ -1,6 +1,8 @@
 """OT flow matching by torchcfm, on the route of its single-cell example.
 
 One network over all intervals, a batch of every interval a step, coordinates standardised.
+
+Route: https://github.com/atong01/conditional-flow-matching/blob/main/examples/single_cell/single-cell_example.ipynb
 """
 
 import numpy as np

@@ -1,4 +1,7 @@
-"""Waddington-OT: a transport map between the neighbours in time, and cells in between."""
+"""Waddington-OT: a transport map between the neighbours in time, and cells in between.
+
+Route: https://broadinstitute.github.io/wot
+"""
 
 import anndata as ad
 import numpy as np
