@@ -31,7 +31,8 @@ EXECUTE = $(PYTHON) -m workflow.notebooks
 BESIDE = PYTHONPATH="$(CURDIR)/notebooks/reports:$(CURDIR)/notebooks$${PYTHONPATH:+:$$PYTHONPATH}"
 
 .PHONY: help figures test test-fast publish notebooks html bench bench-quality data student clean \
-	lock lint times check-figures papers animation lab test-faults test-interop test-slurm sweep
+	lock lint times check-figures papers peers animation lab test-faults test-interop test-slurm \
+	sweep
 help: ## this list
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
 	@echo 'Options: PROFILE=smoke|teach|paper (default teach), NOTEBOOKS="03_train 04_evaluate" (all)'
@@ -181,6 +182,14 @@ endif
 # temporary folder.
 test-slurm: $(ENV)
 	SCIMF_SLURM=1 OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q -s tests/workflow/test_slurm.py
+
+# Other authors' packages as they ship them, one environment each in build/peers, run on our boards:
+# about 10 GB, and hours; what was answered before is kept. PEERS="wot moscot" BOARD="emt" for some.
+# `python -m workflow.peers.run publish` puts the record where report scoreboard finds it anywhere.
+WHICH_PEERS = $(if $(PEERS),--peers $(PEERS))
+peers: $(ENV)
+	$(BESIDE) $(PYTHON) -m workflow.peers.run install $(WHICH_PEERS)
+	$(BESIDE) $(PYTHON) -m workflow.peers.run measure $(WHICH_PEERS) $(if $(BOARD),--boards $(BOARD))
 
 # docs/PAPERS.md, which is made from published records: publish calls it, too.
 papers: $(ENV)

@@ -1,0 +1,1 @@
+"""Other authors' packages, each in an environment of its own: ``make peers``."""
