@@ -54,7 +54,7 @@ from scimf.data import registry
 from scimf.dynamics.config import SDEConfig
 from scimf.dynamics.fit import fit_many
 from scimf.dynamics.model import matched_config
-from scimf.interaction.weak_form import LEAST
+from scimf.interaction.regression import LEAST
 
 run = start_notebook("fates_and_ligands", globals())
 run

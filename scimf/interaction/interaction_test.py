@@ -19,8 +19,8 @@ from scimf.dynamics.snapshots import KEY, cell_types
 from scimf.interaction.design_check import LEVEL, cannot_be_told, smallest_p, strata
 from scimf.interaction.permutation import permutation_test
 from scimf.interaction.plan import MOST_TIMES_MORE, STRENGTH, Design
+from scimf.interaction.regression import LEAST
 from scimf.interaction.type_means import TypeSnapshots
-from scimf.interaction.weak_form import LEAST
 
 if TYPE_CHECKING:
     from anndata import AnnData

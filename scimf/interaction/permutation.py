@@ -22,8 +22,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from scimf.interaction.regression import Regression, regression
 from scimf.interaction.type_means import TypeSnapshots
-from scimf.interaction.weak_form import UNPENALISED, Regression, regression
+from scimf.interaction.weak_form import UNPENALISED
 
 MATRIX_PENALTY = 1e-2  #: of the matrix of the own drift
 RIDGE = 1e-2  #: of the score statistic, relative to its mean eigenvalue

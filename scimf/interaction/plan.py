@@ -26,8 +26,8 @@ import numpy as np
 import pandas as pd
 
 from scimf.dynamics.snapshots import KEY
-from scimf.interaction.type_means import TypeSnapshots
-from scimf.interaction.weak_form import LEAST
+from scimf.interaction.regression import LEAST
+from scimf.interaction.type_means import TypeSnapshots, pair_table
 from scimf.interaction.who_moves_whom import LEAST_POPULATIONS
 
 LEVEL = 0.05
@@ -211,29 +211,12 @@ def plan_experiment(
     enough["cells"] = _enough(design, "cells", strength, power)
     n_populations = len(design.density)
     n_cells = design.count.sum((0, 2)).mean() / len(design.times)
-    rows = []
-    for a, receiver in enumerate(design.types):
-        for b, sender in enumerate(design.types):
-            if a == b:
-                continue
-            ratio = se[a, b] / strength
-            verdict = "ranked" if ratio <= RANKED else "cannot be told"
-            if ratio <= TOLD and n_populations >= LEAST_POPULATIONS:
-                verdict = "told"
-            rows.append(
-                {
-                    "receiver": receiver,
-                    "sender": sender,
-                    "se": se[a, b],
-                    "power": float(now[a, b]),
-                    "verdict": verdict,
-                    "populations": np.maximum(
-                        np.ceil(enough["populations"][a, b] * n_populations), LEAST_POPULATIONS
-                    ),
-                    "cells": np.ceil(enough["cells"][a, b] * n_cells),
-                }
-            )
-    return pd.DataFrame(rows)
+    verdict = np.where(se <= RANKED * strength, "ranked", "cannot be told")
+    if n_populations >= LEAST_POPULATIONS:
+        verdict[se <= TOLD * strength] = "told"
+    more = np.maximum(np.ceil(enough["populations"] * n_populations), LEAST_POPULATIONS)
+    columns = {"se": se, "power": now, "verdict": verdict, "populations": more}
+    return pair_table(design.types, **columns, cells=np.ceil(enough["cells"] * n_cells))
 
 
 def _enough(design: Design, what: str, strength: float, power: float) -> np.ndarray:

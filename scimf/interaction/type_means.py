@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
+import pandas as pd
 
 from scimf.dynamics.snapshots import KEY, cell_types, populations
 
@@ -146,6 +147,17 @@ def shares(count: np.ndarray, times: np.ndarray) -> np.ndarray:
     fitted = line @ np.linalg.lstsq(line, raw.reshape(len(times), -1), rcond=None)[0]
     positive = np.maximum(fitted.reshape(count.shape), 0)
     return positive / np.maximum(positive.sum(2, keepdims=True), 1e-12)
+
+
+def pair_table(types: tuple[str, ...], *, itself: bool = False, **columns) -> pd.DataFrame:
+    """One row for each ordered pair of types: ``receiver, sender`` and columns (receiver, sender).
+
+    ``itself``: pairs of a type with itself, too.
+    """
+    receiver, sender = np.nonzero(itself | ~np.eye(len(types), dtype=bool))
+    names = np.array(types, dtype=object)
+    values = {name: matrix[receiver, sender] for name, matrix in columns.items()}
+    return pd.DataFrame({"receiver": names[receiver], "sender": names[sender]} | values)
 
 
 def uniform(draw: int, n: int) -> np.ndarray:

@@ -14,25 +14,21 @@ exponential) this is linear in :math:`(c, \theta, R, \beta)`: no trajectory of a
 others do may also point along a free direction, or depend on how many of them there are: then
 :math:`F` is replaced by columns :math:`s_p \pi_{pb} e_d` or :math:`g_j(s_p \pi_{pb}) e_d`.
 
-The means are noisy, so that successive rows are correlated (:func:`covariance`) and both sides of
-the regression carry the same noise. What this adds to the normal equations is measured by drawing
-cells again; what noise of the shares adds is multinomial. Both are taken off (errors in variables;
-Fuller 1987). Penalties minimise the exact error of populations that were left out.
+The means are noisy, and both sides of the regression carry the same noise. What this adds to the
+normal equations is measured by drawing cells again; what noise of the shares adds is multinomial.
+Both are taken off (errors in variables; Fuller 1987). Penalties are chosen by the exact error of
+populations that were left out.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
-from typing import NamedTuple
 
 import numpy as np
 
+from scimf.interaction.regression import LEAST, Regression, regression
 from scimf.interaction.type_means import TypeSnapshots
 
-STILL = 1e-4  #: relative change of a number of cells below which it does not change
-LEAST = 5  #: fewest cells of a type in a snapshot that count
-FLOOR = 0.02  #: variance of a type mean that does not shrink with cells, relative to one cell's
 PENALTIES = ((1e-4, 1e-3, 1e-2), (1e-3, 1e-2, 1e-1, 1.0, 10.0))  #: of the interaction, and of R
 UNPENALISED = 1e-6
 MOST_NOISE = 0.5  #: no more than this share of any direction is taken for noise
@@ -40,36 +36,6 @@ REDRAWN = 10  #: times that cells are drawn again
 FULLER = 4  #: over the number of populations: share of the noise of shares that is left in
 HILLS = (0.25, 0.5, 1.0, 2.0)  #: half-saturations of the columns that count senders
 FORMS = ("towards", "free", "count")
-
-
-class Columns(NamedTuple):
-    """How many columns of a regression stand for what, in this order."""
-
-    free: int  #: intercepts and the common rate
-    matrix: int  #: what the own drift differs from a common rate, (dim, dim)
-    interaction: int
-
-
-@dataclass(frozen=True)
-class Regression:
-    """Rows of one receiver, whitened, by population: least squares once it is scaled."""
-
-    x: tuple[np.ndarray, ...]  #: one (rows, columns) for each population
-    y: tuple[np.ndarray, ...]
-    populations: np.ndarray  #: number of the population of each of these
-    columns: Columns
-
-    def scaled(self, scale: np.ndarray) -> "Regression":
-        """Divide the columns."""
-        return replace(self, x=tuple(x / scale for x in self.x))
-
-    @property
-    def n_rows(self) -> int:
-        """Rows of all populations."""
-        return sum(len(y) for y in self.y)
-
-
-# ------------------------------------------------------------------------------------ columns
 
 
 def _interaction_columns(
@@ -91,88 +57,6 @@ def _interaction_columns(
     directions = np.einsum("tpbj,de->tpbjde", sent, np.eye(dim))
     columns = directions.reshape(n_times, n_populations, 1, -1, dim)
     return np.broadcast_to(columns, (*shape[:3], *columns.shape[3:]))
-
-
-def covariance(n: np.ndarray, floor: float) -> np.ndarray:
-    """Covariance of the errors of successive changes of a mean over ``n`` cells (times,).
-
-    Up to a factor; neighbours share the snapshot between them.
-    """
-    between = -np.diag(1 / n[1:-1], 1)
-    return np.diag(1 / n[:-1] + 1 / n[1:] + floor) + between + between.T
-
-
-def regression(
-    snapshots: TypeSnapshots,
-    mean: np.ndarray,
-    columns: np.ndarray,
-    receiver: int,
-    *,
-    stages: bool = False,
-    floor: float = FLOOR,
-    mass: np.ndarray | None = None,
-) -> Regression:
-    """Rows of one receiver.
-
-    Parameters
-    ----------
-    mean
-        Of types, (times, populations, types, dim).
-    columns
-        Of the interaction for this receiver, (times, populations, columns, dim).
-    stages
-        Whether every interval has an intercept of its own: a medium that is changed. Where a type
-        was not seen at a time between two others, these are an interval of their own, too.
-    floor
-        See :data:`FLOOR`.
-    mass
-        Number of cells that the columns are in proportion to, (times, populations), if it changes.
-    """
-    count = snapshots.count[:, :, receiver]
-    dim = mean.shape[-1]
-    x, y = [], []
-    kept = np.flatnonzero((count >= LEAST).sum(0) > 1)
-    seen_in = {p: np.flatnonzero(count[:, p] >= LEAST) for p in kept}
-    intervals = sorted({pair for seen in seen_in.values() for pair in pairwise(seen.tolist())})
-    for p, seen in seen_in.items():
-        gap = np.diff(snapshots.times[seen])  # (intervals,)
-        own = _integral(mean[seen, p, receiver], gap)  # (intervals, dim)
-        grown = None if mass is None else np.diff(np.log(mass[seen, p]))
-        others = _integral(columns[seen, p], gap, grown)  # (intervals, columns, dim)
-        stage = np.ones((len(gap), 1))
-        if stages:
-            mine = [intervals.index(pair) for pair in pairwise(seen.tolist())]
-            stage = np.eye(len(intervals))[mine]
-        intercepts = np.einsum("g,gs,de->gdse", gap, stage, np.eye(dim))
-        block = [
-            intercepts.reshape(len(gap), dim, -1),
-            -own[:, :, None],
-            -np.einsum("de,gf->gdef", np.eye(dim), own).reshape(len(gap), dim, -1),
-            others.transpose(0, 2, 1),
-        ]
-        whiten = np.linalg.inv(np.linalg.cholesky(covariance(count[seen, p], floor)))
-        rows = np.einsum("hg,gdc->hdc", whiten, np.concatenate(block, axis=2))
-        x.append(rows.reshape(len(gap) * dim, -1))
-        y.append((whiten @ np.diff(mean[seen, p, receiver], axis=0)).ravel())
-    n_free = dim * (len(intervals) if stages else 1) + 1
-    n_columns = Columns(n_free, dim**2, columns.shape[2])
-    return Regression(tuple(x), tuple(y), kept, n_columns)
-
-
-def _integral(values: np.ndarray, gap: np.ndarray, grown: np.ndarray | None = None) -> np.ndarray:
-    r"""Trapezoid over each interval, of values that change by a factor besides.
-
-    With :math:`k` (``grown``, (intervals,)) the log of this factor, exact where
-    :math:`v(u) = e^{ku} l(u)` with :math:`l` linear in the place :math:`u` in the interval:
-    :math:`v(0) (e^k - 1 - k) / k^2 + v(1) (e^{-k} - 1 + k) / k^2`.
-    """
-    shape = (-1, *[1] * (values.ndim - 1))
-    if grown is None:
-        return 0.5 * gap.reshape(shape) * (values[1:] + values[:-1])
-    k = np.where(np.abs(grown) < STILL, STILL, grown)
-    first = gap * (np.expm1(k) - k) / k**2
-    last = gap * (np.expm1(-k) + k) / k**2
-    return first.reshape(shape) * values[:-1] + last.reshape(shape) * values[1:]
 
 
 # -------------------------------------------------------------------------------------- ridge
@@ -251,15 +135,18 @@ class NormalEquations:
             right = right - part * (weights @ self.noise_right)
         return np.linalg.solve(gram, right) / self.scale
 
-    def error_left_out(self, penalties: tuple[float, float]) -> float:
-        """Sum of squared errors of each population when it is left out, without noise taken off."""
+    def errors_left_out(self, penalties: tuple[float, float]) -> np.ndarray:
+        """Sum of squared errors of each population of ``rows.populations`` when it is left out.
+
+        Without noise taken off.
+        """
         inverse = np.linalg.inv(self.gram.sum(0) + np.diag(self._penalty(penalties)))
         fitted = inverse @ self.right.sum(0)
-        total = 0.0
+        found = []
         for x, y in zip(self.rows.x, self.rows.y, strict=True):
             leverage = np.eye(len(y)) - x @ inverse @ x.T
-            total += float((np.linalg.solve(leverage, y - x @ fitted) ** 2).sum())
-        return total
+            found.append((np.linalg.solve(leverage, y - x @ fitted) ** 2).sum())
+        return np.array(found)
 
 
 def left_out(
@@ -361,9 +248,7 @@ def fit_weak_form(
             needed = f"expected {LEAST} cells of it at two times of some population"
             raise ValueError(f"obs['cell_type']: {name!r} is too rare, {needed}")
     plain = [NormalEquations.of(row) for row in rows]
-    grid = [(first, second) for first in PENALTIES[0] for second in PENALTIES[1]]
-    errors = [sum(each.error_left_out(pair) for each in plain) for pair in grid]
-    best = int(np.argmin(errors))
+    penalties, error = _choose_penalties(plain, len(snapshots.populations))
     redrawn = []
     for draw in range(1, REDRAWN + 1):
         cells = snapshots.redrawn(draw)
@@ -374,18 +259,38 @@ def fit_weak_form(
     for a in everyone:
         again = [rows_again[a] for rows_again in redrawn]
         equations.append(NormalEquations.of(rows[a], again, share_noise))
-    solved = np.stack([each.solve(grid[best]) for each in equations])
-    n_rows = sum(row.n_rows for row in rows)
+    solved = np.stack([each.solve(penalties) for each in equations])
     return WeakForm(
         snapshots,
         form,
         widths,
-        grid[best],
-        errors[best] / n_rows,
+        penalties,
+        error / sum(row.n_rows for row in rows),
         tuple(equations),
         columns,
         solved,
     )
+
+
+def _choose_penalties(
+    equations: Sequence[NormalEquations], n_populations: int
+) -> tuple[tuple[float, float], float]:
+    """Penalties, and the error of populations that were left out.
+
+    Of all that predict these as well as the best, to one standard error, those that keep own drifts
+    simplest: a matrix that nothing asks for can stand in for a pull, and would do so by chance.
+    """
+    grid = [(first, second) for first in PENALTIES[0] for second in PENALTIES[1]]
+    errors = np.zeros((len(grid), n_populations))
+    for each in equations:
+        for k, pair in enumerate(grid):
+            errors[k, each.rows.populations] += each.errors_left_out(pair)
+    more = errors - errors[errors.sum(1).argmin()]
+    standard_error = np.sqrt(n_populations) * more.std(1, ddof=1)
+    as_good = np.flatnonzero(more.sum(1) <= standard_error)
+    simplest = max(grid[k][1] for k in as_good)
+    chosen = min((k for k in as_good if grid[k][1] == simplest), key=lambda k: errors[k].sum())
+    return grid[chosen], float(errors[chosen].sum())
 
 
 def _rows(

@@ -25,15 +25,9 @@ import pandas as pd
 from scimf.dynamics.snapshots import KEY
 from scimf.interaction.design_check import LEAST_POPULATIONS, strata
 from scimf.interaction.permutation import edge_p_values, permutation_test
-from scimf.interaction.type_means import TypeSnapshots, uniform
-from scimf.interaction.weak_form import (
-    LEAST,
-    Columns,
-    NormalEquations,
-    Regression,
-    left_out,
-    regression,
-)
+from scimf.interaction.regression import LEAST, Columns, Regression, regression
+from scimf.interaction.type_means import TypeSnapshots, pair_table, uniform
+from scimf.interaction.weak_form import NormalEquations, left_out
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -141,7 +135,7 @@ def who_multiplies_whom(adata: "AnnData", *, permutations: int = 999, seed: int 
     without = left_out(equations, penalty, n_populations)
     se = np.sqrt((n_populations - 1) * np.var(without, axis=0))
     half = t.ppf(0.975, n_populations - 1) * se
-    columns = {"effect": found, "lo": found - half, "hi": found + half, "se": se}
+    intervals = {"effect": found, "lo": found - half, "hi": found + half, "se": se}
     p, edges = np.nan, np.full((n_types, n_types), np.nan)
     if n_populations >= LEAST_POPULATIONS:
         contexts = smooth.sent.reshape(len(snapshots.times), 1, -1).repeat(n_populations, axis=1)
@@ -151,13 +145,12 @@ def who_multiplies_whom(adata: "AnnData", *, permutations: int = 999, seed: int 
         options = {"rows": rows, "strata": strata(adata), "n": permutations, "seed": seed}
         p = permutation_test(snapshots, **options).p
         edges = edge_p_values(snapshots, **options)
-    pairs = pd.MultiIndex.from_product([snapshots.types] * 2, names=["receiver", "sender"])
-    table = pd.DataFrame({name: values[:, 1:].ravel() for name, values in columns.items()}, pairs)
-    table["p"] = edges.ravel()
+    columns = {name: values[:, 1:] for name, values in intervals.items()} | {"p": edges}
+    table = pair_table(snapshots.types, itself=True, **columns)
     table["q"] = false_discovery_control(edges, axis=None).ravel() if np.isfinite(p) else np.nan
-    rates = {"rate": found[:, 0], "lo": columns["lo"][:, 0], "hi": columns["hi"][:, 0]}
+    rates = {"rate": found[:, 0], "lo": intervals["lo"][:, 0], "hi": intervals["hi"][:, 0]}
     rates = pd.DataFrame(rates, list(snapshots.types))
-    return Growth(table.reset_index(), rates, p, relative, smooth)
+    return Growth(table, rates, p, relative, smooth)
 
 
 def _log_numbers(snapshots: TypeSnapshots, *, relative: bool) -> np.ndarray:
@@ -219,7 +212,7 @@ def _equations(
             raise ValueError(f"obs['cell_type']: {name!r} is too rare, {needed}")
         found.append(NormalEquations.of(rows))
     pairs = [(penalty, 0.0) for penalty in PENALTIES]
-    errors = [sum(each.error_left_out(pair) for each in found) for pair in pairs]
+    errors = [sum(each.errors_left_out(pair).sum() for each in found) for pair in pairs]
     return found, pairs[int(np.argmin(errors))]
 
 

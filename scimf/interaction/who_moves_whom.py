@@ -14,7 +14,7 @@ import pandas as pd
 from scimf.dynamics.snapshots import KEY
 from scimf.interaction.design_check import LEAST_POPULATIONS, strata
 from scimf.interaction.permutation import edge_p_values
-from scimf.interaction.type_means import TypeSnapshots
+from scimf.interaction.type_means import TypeSnapshots, pair_table
 from scimf.interaction.weak_form import FORMS, WeakForm, fit_weak_form, left_out
 from scimf.interaction.who_grows_whom import Growth, who_multiplies_whom
 
@@ -153,15 +153,8 @@ def who_moves_whom(
     p = np.full(strength.shape, np.nan)
     if len(snapshots.populations) >= LEAST_POPULATIONS:
         p = edge_p_values(snapshots, strata=strata(adata), n=permutations, seed=seed)
-    rows = []
-    for a, receiver in enumerate(snapshots.types):
-        for b, sender in enumerate(snapshots.types):
-            if a != b:
-                row = {"receiver": receiver, "sender": sender, "strength": strength[a, b]}
-                row |= {"lo": strength[a, b] - half[a, b], "hi": strength[a, b] + half[a, b]}
-                row |= {"se": se[a, b], "p": p[a, b]}
-                rows.append(row)
-    table = pd.DataFrame(rows)
+    columns = {"strength": strength, "lo": strength - half, "hi": strength + half, "se": se, "p": p}
+    table = pair_table(snapshots.types, **columns)
     table["q"] = np.nan
     if np.isfinite(table["p"]).all():
         table["q"] = false_discovery_control(table["p"])

@@ -144,7 +144,7 @@ def change(path, name):
         ("../notebooks/beside/generation_metrics.py", "_frechet_distance", {"chapter on counts"}),
         ("interaction/influence.py", "influence", {"chapter on influence"}),
         ("interaction/interaction_test.py", "do_cells_interact", TEST),
-        ("interaction/weak_form.py", "regression", TEST),
+        ("interaction/regression.py", "regression", TEST),
         ("plots/cells.py", "arrows", {"chapter on influence"}),
         ("notebook.py", "start_notebook", RECORDS),
     ],

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from scimf.interaction.permutation import edge_p_values, p_value, permutation_test
+from scimf.interaction.regression import covariance
 from scimf.interaction.type_means import TypeSnapshots
-from scimf.interaction.weak_form import covariance
 from scimf.simulate import systems
 
 N_ORDERS = 20

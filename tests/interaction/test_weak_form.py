@@ -6,8 +6,9 @@ import pandas as pd
 import pytest
 
 from scimf import who_moves_whom
+from scimf.interaction.regression import _integral
 from scimf.interaction.type_means import TypeSnapshots
-from scimf.interaction.weak_form import _integral, fit_weak_form
+from scimf.interaction.weak_form import _choose_penalties, fit_weak_form
 from scimf.simulate.systems import typed
 
 WIDTHS = (0.5, 2.0)
@@ -107,7 +108,7 @@ def test_left_out_means_fitted_without(fitted):
         each = np.repeat([1e-6, fitted.penalties[1], fitted.penalties[0]], equations.rows.columns)
         fit = np.linalg.solve(x.T @ x + n * np.diag(each), x.T @ y)
         total += ((plain[1][p] - plain[0][p] @ fit) ** 2).sum()
-    np.testing.assert_allclose(equations.error_left_out(fitted.penalties), total, rtol=1e-6)
+    np.testing.assert_allclose(equations.errors_left_out(fitted.penalties).sum(), total, rtol=1e-6)
 
 
 def test_a_weight_of_zero_is_a_population_less(data, fitted):
@@ -210,3 +211,22 @@ def test_a_rare_type_is_named(data):
     rare.obs["cell_type"] = kinds
     with pytest.raises(ValueError, match="'rare one' is too rare"):
         who_moves_whom(rare)
+
+
+def test_own_drifts_are_as_simple_as_predictions_allow():
+    """A stronger penalty on matrices is taken if it is as good to one standard error."""
+
+    class Equations:
+        rows = type("Rows", (), {"populations": np.arange(4)})()
+
+        def __init__(self, of_simple):
+            self.of_simple = np.array(of_simple)
+
+        def errors_left_out(self, penalties):
+            simple = self.of_simple if penalties[1] == 10.0 else np.array([5.0, 5.0, 5.0, 9.0])
+            return np.ones(4) if penalties == (1e-3, 1e-2) else simple
+
+    as_good, error = _choose_penalties([Equations([1.0, 1.0, 1.0, 1.4])], 4)
+    assert as_good[1] == 10.0 and error == pytest.approx(4.4)
+    worse, error = _choose_penalties([Equations([1.3, 1.4, 1.3, 1.4])], 4)
+    assert worse == (1e-3, 1e-2) and error == 4.0

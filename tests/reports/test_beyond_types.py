@@ -8,8 +8,8 @@ from evidence.smooth_types import SmoothForm, SoftTypes, moments, pulls
 from evidence.soft_test import context_p_value
 
 from scimf.dynamics.snapshots import KEY
+from scimf.interaction.regression import Columns
 from scimf.interaction.type_means import TypeSnapshots
-from scimf.interaction.weak_form import Columns
 
 SMALL = {"n_populations": 12, "n_cells": 60}
 

@@ -15,15 +15,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from scimf.interaction.regression import FLOOR, Columns, Regression, covariance
 from scimf.interaction.type_means import TypeSnapshots
-from scimf.interaction.weak_form import (
-    FLOOR,
-    PENALTIES,
-    Columns,
-    NormalEquations,
-    Regression,
-    covariance,
-)
+from scimf.interaction.weak_form import PENALTIES, NormalEquations
 
 OWN_COVARIANCE = 0.9  #: weight of a population's own covariance against that of all
 JITTER = 1e-2  #: added to the diagonal of covariances, relative to its mean
@@ -93,7 +87,7 @@ def solved(
     """Coefficients, and the error of populations left out (mean over rows) that chose penalties."""
     plain = NormalEquations.of(rows)
     grid = [(first, second) for first in penalties[0] for second in penalties[1]]
-    errors = [plain.error_left_out(pair) for pair in grid]
+    errors = [plain.errors_left_out(pair).sum() for pair in grid]
     best = int(np.argmin(errors))
     coefficients = NormalEquations.of(rows, redrawn).solve(grid[best])
     return coefficients, errors[best] / rows.n_rows

@@ -23,8 +23,8 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 from scimf.dynamics.snapshots import KEY
+from scimf.interaction.regression import LEAST
 from scimf.interaction.type_means import TypeSnapshots
-from scimf.interaction.weak_form import LEAST
 from scipy.stats import false_discovery_control
 from sklearn.metrics import average_precision_score
 

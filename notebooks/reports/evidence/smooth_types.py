@@ -25,8 +25,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scimf.interaction.regression import Columns, Regression
 from scimf.interaction.type_means import TypeSnapshots, shares
-from scimf.interaction.weak_form import REDRAWN, Columns, Regression
+from scimf.interaction.weak_form import REDRAWN
 
 from evidence.changing import memberships
 from evidence.moments import Moments, regression, solved, whitening
