@@ -50,9 +50,10 @@ import numpy as np
 import pandas as pd
 
 import scimf
-from beside.counterfactual import Change, Simulation, errors_of_removal, what_if
+from beside.counterfactual import Change, Simulation, what_if
 from beside.maps import influence_map, plan_map
 from beside.panels import shifts, velocities
+from beside.removal import errors_of_removal
 from beside.two_readings import compare_readings, influence_over_seeds, two_types
 from beside.velocities import agreement_table
 from scimf import start_notebook

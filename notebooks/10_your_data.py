@@ -363,6 +363,7 @@ interactions.round(3).head(20)
 # | `obs["time"]`, `obs["cell_type"]`, ... | as they were understood |
 # | `obsm["X_scimf"]` | coordinates (cells, PCs) |
 # | `obsm["velocity_scimf"]` | `velocity_intrinsic_scimf` plus `velocity_interaction_scimf` |
+# | `obs["growth_rate"]` | net rate of division, if the model grows |
 # | `uns["scimf"]` | provenance, the warnings, and the verdict |
 
 # %%
@@ -403,6 +404,18 @@ doubts.style.hide(axis="index").set_uuid("doubts")
 # drift = cr.kernels.VelocityKernel(adata, attr="obsm", xkey="X_scimf", vkey="velocity_scimf")
 # alike = cr.kernels.ConnectivityKernel(adata)
 # kernel = 0.8 * drift.compute_transition_matrix() + 0.2 * alike.compute_transition_matrix()
+# ```
+#
+# If your model grows (notebook 6), `velocity` also writes `obs["growth_rate"]`. Of two places to
+# step to, the one where cells divide then gets more descendants. Rows of a kernel sum to one, so
+# this says where descendants are, not how many. A step has no length in time; here it is a tenth.
+#
+# ```python
+# import numpy as np
+#
+# became = np.exp(0.1 * adata.obs["growth_rate"].to_numpy())
+# moves = kernel.transition_matrix.multiply(became)
+# growing = cr.kernels.PrecomputedKernel(moves.multiply(1 / moves.sum(axis=1)).tocsr(), adata)
 # ```
 #
 # **scVelo** draws streams. It expects a velocity for every gene, so give it the coordinates as if

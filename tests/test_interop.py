@@ -15,7 +15,14 @@ import pytest
 ROOT = Path(__file__).parents[1]
 NOTEBOOK = ROOT / "notebooks/10_your_data.py"
 HEADING = "# ## On to CellRank, scVelo and LIANA+\n"
-TOOLS = ("reading", "cellrank", "scvelo", "liana")
+#: Blocks of code in their order, and what each imports.
+TOOLS = {
+    "reading": "anndata",
+    "cellrank": "cellrank",
+    "growth": "numpy",
+    "scvelo": "scvelo",
+    "liana": "liana",
+}
 
 
 def section():
@@ -51,7 +58,7 @@ def done(monkeypatch):
 def test_what_is_shown_is_code_for_that_tool(tool):
     code = shown()[tool]
     compile(code, tool, "exec")
-    assert f"import {'anndata' if tool == 'reading' else tool} as " in code
+    assert f"import {TOOLS[tool]} as " in code
 
 
 def test_the_notebook_names_the_versions_that_are_declared():
@@ -88,6 +95,25 @@ def test_of_a_velocity_cellrank_takes_the_direction_alone(done):
     done["adata"].obsm["velocity_scimf"] *= 3
     exec(shown()["cellrank"], done)
     assert abs(done["drift"].transition_matrix - before).max() < 1e-4
+
+
+def test_descendants_go_where_cells_divide(done):
+    """Rates are made up: the example's model does not grow."""
+    exec(shown()["cellrank"], done)
+    adata, before = done["adata"], done["kernel"].transition_matrix
+    adata.obs["growth_rate"] = 0.0
+    exec(shown()["growth"], done)
+    assert abs(done["growing"].transition_matrix - before).max() < 1e-6
+    adata.obs["growth_rate"] = np.where(np.arange(adata.n_obs) % 2, 5.0, -5.0)
+    exec(shown()["growth"], done)
+    after = done["growing"].transition_matrix
+    np.testing.assert_allclose(np.asarray(after.sum(axis=1)).ravel(), 1, rtol=1e-6)
+    divide = adata.obs["growth_rate"].to_numpy() > 0
+    odds = []
+    for matrix in (before, after):
+        odds.append(np.asarray(matrix @ divide) / np.maximum(np.asarray(matrix @ ~divide), 1e-9))
+    mixed = (odds[0] > 0.1) & (odds[0] < 10)
+    np.testing.assert_allclose(odds[1][mixed] / odds[0][mixed], np.e, rtol=1e-4)
 
 
 def test_streams_of_scvelo_follow_the_velocity(done):

@@ -9,6 +9,9 @@ takes their place.
 Both populations are simulated, and the cells of the population **as it was** receive from either
 one, with the same noise. So the difference is what they would have received otherwise; without
 interaction it is exactly zero.
+
+Where a model grows, a simulated cell stands for the cells that it has become, hearing whom it
+hears; the number of a type is its amount at the start times what its cells have become.
 """
 
 from collections.abc import Sequence
@@ -100,6 +103,8 @@ def what_if(
         where they point anywhere), ``along, along_lo, along_hi``, ``n_seeds``. A length is never
         negative: whether a shift is there is told by ``cosine`` and ``along``. What needs several
         models is left out for one. A type that is removed is answered for a last cell of it.
+        Of models that grow also ``number`` of cells of the type, relative to all of the population
+        at ``start``, and ``number_changed`` (``_lo``, ``_hi``), relative to the same.
         ``attrs["warning"]``: which proportion or density leaves the range of the training
         populations, one by one; empty if none does.
 
@@ -111,8 +116,13 @@ def what_if(
     models = [models] if isinstance(models, FittedSDE) else list(models)
     change = change or Change()
     asked = {"population": population, "change": change, "times": times, "start": start}
-    kinds, means = simulated_means(models, adata, simulation=simulation, **asked)
-    table = pd.DataFrame(_rows(means, kinds, times, direction))
+    kinds, means, numbers = _simulated(models, adata, simulation=simulation, **asked)
+    rows = _rows(means, kinds, times, direction)
+    if all(map(_grows, models)):
+        by_row = numbers[:, :, 1:].reshape(len(models), 2, -1)
+        for row, before, after in zip(rows, by_row[:, 0].T, by_row[:, 1].T, strict=True):
+            row |= {"number": float(before.mean())} | _with_interval("number_changed", after)
+    table = pd.DataFrame(rows)
     table.attrs["warning"] = _outside(models[0], adata, population, start, change)
     return table
 
@@ -136,58 +146,30 @@ def simulated_means(
         was and changed, from the start on. Data coordinates.
     """
     models = [models] if isinstance(models, FittedSDE) else list(models)
+    asked = {"population": population, "change": change, "times": times, "start": start}
+    kinds, means, _ = _simulated(models, adata, simulation=simulation, **asked)
+    return kinds, means
+
+
+def _simulated(
+    models: list[FittedSDE],
+    adata: "AnnData",
+    *,
+    population: str,
+    change: Change,
+    times: Sequence[float],
+    start: float | None,
+    simulation: Simulation | None,
+) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """Types, their means and numbers (models, 2, 1 + times, types), relative to the start."""
     simulation = simulation or Simulation()
     as_it_was = _measured(models[0], adata, {population: 1.0}, start)
     changed = _changed(models[0], adata, population, start, change)
-    means = [_type_means(model, as_it_was, changed, times, simulation) for model in models]
-    return as_it_was.kinds, np.stack(means)
-
-
-def errors_of_removal(
-    models: Sequence[FittedSDE],
-    adata: "AnnData",
-    experiment: "AnnData",
-    removed: str,
-    *,
-    simulation: Simulation | None = None,
-) -> pd.DataFrame:
-    """Distance of predicted type means to an experiment in which a type is missing, at the end.
-
-    In ``experiment`` its place is taken by the other types. One row for each population, mean over
-    types; ``as_it_was``: simulated unchanged; ``changed``: simulated without the type;
-    ``observed``: the means of ``adata``, nothing changes; ``observed_and_shift``: these plus the
-    predicted difference.
-    """
-    last = float(adata.obs["time"].max())
-    observed = _means_at(adata, last)
-    true = _means_at(experiment, last)
-    density = experiment.obs.groupby("population", observed=True)["density"].first()
-    first = adata.obs[adata.obs["time"] == adata.obs["time"].min()]
-    rows = []
-    for population, types in first.groupby("population", observed=True)["cell_type"]:
-        factors = {removed: 0.0} if removed in set(types) else {}
-        asked = {"change": Change(factors=factors, density=density[population]), "times": [last]}
-        asked |= {"population": population, "simulation": simulation}
-        kinds, means = simulated_means(models, adata, **asked)
-        as_it_was, changed = means.mean(0)[:, -1]  # (types, dim) each
-        for kind, before, after in zip(kinds, as_it_was, changed, strict=True):
-            key = (population, kind)
-            if key in observed and key in true:
-                guesses = {"as_it_was": before, "changed": after, "observed": observed[key]}
-                guesses["observed_and_shift"] = observed[key] + (after - before)
-                off = {name: np.linalg.norm(x - true[key]) for name, x in guesses.items()}
-                rows.append({"population": population, **off})
-    return pd.DataFrame(rows).groupby("population").mean()
-
-
-def _means_at(adata: "AnnData", time: float, least: int = 5) -> dict[tuple, np.ndarray]:
-    """Mean of each type of at least ``least`` cells, by population and type."""
-    found = {}
-    now = adata.obs[adata.obs["time"] == time]
-    for key, cells in now.groupby(["population", "cell_type"], observed=True):
-        if len(cells) >= least:
-            found[key] = adata[cells.index].obsm[KEY].mean(0, dtype=float)
-    return found
+    asked = (as_it_was, changed, times, simulation)
+    means, became = zip(*(_type_means(model, *asked) for model in models), strict=True)
+    amounts = [[x.amount[x.types == kind].sum() for kind in as_it_was.kinds] for x in asked[:2]]
+    share = np.array(amounts)[:, None] / as_it_was.density  # (2, 1, types)
+    return as_it_was.kinds, np.stack(means), np.stack(became) * share
 
 
 def _rows(
@@ -280,10 +262,20 @@ def _measured(
         if not len(here):
             raise ValueError(f"population {name!r} was not measured at time {start:g}")
         rows.append(here)
-        amount.append(np.full(len(here), volume * density[name] / len(here)))
+        now = density[name] * _grown(model, name, start)
+        amount.append(np.full(len(here), volume * now / len(here)))
     cells = np.concatenate(rows)
     x = np.asarray(adata.obsm[KEY], dtype=np.float32)[cells]
     return _Cells(x, cell_types(adata)[cells], np.concatenate(amount), start)
+
+
+def _grows(model: FittedSDE) -> bool:
+    return getattr(model.sde, "growth", None) is not None  # one from a notebook need not know
+
+
+def _grown(model: FittedSDE, population: str, time: float) -> float:
+    """Cells of a population relative to its start, where that is known and the model grows."""
+    return model.starts.mass.get((population, time), 1.0) if _grows(model) else 1.0
 
 
 def _changed(
@@ -316,7 +308,9 @@ def _outside(
     starts = model.starts
     # A held-out population may only start a simulation: it has one snapshot.
     trained = [p for p in starts.density if len(starts.times(p)) > 1]
-    densities = [starts.density[p] for p in trained]
+    densities = [
+        starts.density[p] * _grown(model, p, time) for p in trained for time in starts.times(p)
+    ]
     shares = _shares(adata, starts, trained)
     reasons = []
     for kind in changed.kinds:
@@ -348,44 +342,59 @@ def _type_means(
     changed: _Cells,
     times: Sequence[float],
     simulation: Simulation,
-) -> np.ndarray:  # (2, 1 + times, types, dim): as it was and changed, from the start on
-    """Mean of each type of the population as it was, in its own and in the changed population."""
+) -> tuple[np.ndarray, np.ndarray]:  # (2, 1 + times, types, dim), and without dim
+    """Mean of each type of the population as it was, in its own and in the changed population.
+
+    From the start on; and how many cells each cell of a type has become.
+    """
     stops = [as_it_was.time, *map(float, times)]
     if not (np.diff(stops) > 0).all():
         expected = f"expected increasing times after {as_it_was.time:g}"
         raise ValueError(f"times: {expected}, got {list(times)}")
     n = simulation.n
     means = np.zeros((2, len(stops), len(as_it_was.kinds), as_it_was.x.shape[1]))
+    became = np.zeros(means.shape[:-1])
     for draw in range(simulation.draws):
         offset = np.random.default_rng([simulation.seed, draw]).random()
         rows = as_it_was.draw(n, offset)
         for k, population in enumerate((as_it_was, changed)):
             noise = torch.Generator(model.device).manual_seed(simulation.seed * 1000 + draw)
-            senders = population.x[population.draw(n, offset)]
-            density = population.density
-            cells = _simulate(model, as_it_was.x[rows], senders, density, stops, noise)
+            senders = population.draw(n, offset)
+            x = np.stack([as_it_was.x[rows], population.x[senders]])
+            types = np.stack([as_it_was.types[rows], population.types[senders]])
+            cells, weight = _simulate(model, x, types, population.density, stops, noise)
             for j, kind in enumerate(as_it_was.kinds):
-                means[k, :, j] += cells[:, as_it_was.types[rows] == kind].mean(1)
-    return means / simulation.draws
+                mine = as_it_was.types[rows] == kind
+                w = weight[:, mine]
+                means[k, :, j] += (w[..., None] * cells[:, mine]).mean(1) / w.mean(1)[:, None]
+                became[k, :, j] += w.mean(1)
+    return means / simulation.draws, became / simulation.draws
 
 
 @torch.no_grad()
 def _simulate(
     model: FittedSDE,
-    receivers: np.ndarray,
-    senders: np.ndarray,
+    cells: np.ndarray,
+    types: np.ndarray,
     density: float,
     times: Sequence[float],
     noise: torch.Generator,
-) -> np.ndarray:  # (times, cells, dim)
-    """Carry receivers (cells, dim) through real times while all receive from the senders."""
-    clouds = [model.standardiser.transform(receivers), model.standardiser.transform(senders)]
-    x = torch.stack(clouds).to(model.device)
+) -> tuple[np.ndarray, np.ndarray]:  # (times, cells, dim), (times, cells)
+    """Carry receivers through real times while all receive from the senders.
+
+    ``cells`` (2, cells, dim) and their ``types``: receivers, senders. Also how many cells each
+    receiver has become.
+    """
+    x = torch.stack([model.standardiser.transform(cloud) for cloud in cells]).to(model.device)
+    kind = np.searchsorted(model.types, types) if model.types else None
     groups = Groups(
         density=torch.full((2,), density, device=model.device),
         context=torch.tensor([1, 1], device=model.device),
+        kind=None if kind is None else torch.as_tensor(kind, device=model.device),
     )
     grid = torch.tensor([model.time_scale(t) for t in times], device=model.device)
     gaps = grid.diff()[:, None].expand(-1, 2).to(x)
-    states, *_ = roll_out(model.sde, x, gaps, dt=model.config.dt, groups=groups, generator=noise)
-    return model.standardiser.inverse(torch.cat([x[None], states])[:, 0])
+    paths = roll_out(model.sde, x, gaps, dt=model.config.dt, groups=groups, generator=noise)
+    states = torch.cat([x[None], paths.states])[:, 0]
+    weight = torch.cat([torch.ones_like(paths.weight[:1]), paths.weight])[:, 0]
+    return model.standardiser.inverse(states), weight.cpu().numpy()

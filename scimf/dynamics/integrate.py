@@ -125,7 +125,7 @@ def _roll_out_together(
             noise = torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device)
             energy = energy + weight * drift.square().sum(-1) * h[..., 0]
             if growth is not None:
-                rate = growth(x, groups.mask, groups.density, weight, groups.kind)
+                rate = growth(x, groups.mask, groups.density, weight, groups.kind, groups.context)
                 priced = rate if groups.known_growth is None else rate - groups.known_growth
                 grown = grown + weight * priced.square() * h[..., 0]
                 more = (rate * h[..., 0]).clamp(-MOST, MOST).exp()

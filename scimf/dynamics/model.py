@@ -136,13 +136,14 @@ class _Growth(nn.Module):
         density: Tensor | None = None,
         weight: Tensor | None = None,
         kind: Tensor | None = None,
+        context: Tensor | None = None,
     ) -> Tensor:  # (groups, cells)
         """Rate of each cell; ``kind`` (groups, cells) is the number of its type."""
         if self.rate is not None:
             return self.rate[kind]
         rate = self.net(x)
         if self.heard is not None:
-            rate = rate + self.heard(x, mask, density, weight=weight)
+            rate = rate + self.heard(x, mask, density, context=context, weight=weight)
         return rate[..., 0]
 
 
@@ -204,8 +205,7 @@ class InteractingSDE(nn.Module):
         if self.centred:
             message = self.interaction[0](x, mask, density, **others, centred=True)
             return self.intrinsic(x, time) + message
-        message = self.interaction_drift(x, mask, density, **others)
-        return self.intrinsic_drift(x, time) + message
+        return self.intrinsic_drift(x, time) + self.interaction_drift(x, mask, density, **others)
 
 
 def _interaction_blocks(dim: int, config: SDEConfig) -> list[nn.Module]:

@@ -160,8 +160,8 @@ class Batch:
         if sde.growth is not None:
             terms["growth"] = per_time(paths.growth[-1])
             log_mass = ((paths.weight * mask).sum(2) / mask.sum(1)).log()
-            error = (log_mass - self.log_mass).square()
             known = self.log_mass.isfinite()
+            error = (log_mass - self.log_mass.nan_to_num()).square()  # else its gradient is NaN
             terms["mass"] = error.where(known, 0).sum() / known.sum().clamp_min(1)
         if config.interaction_weight:
             drift = sde.interaction_drift(self.start, mask, self.groups.density)

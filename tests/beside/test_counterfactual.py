@@ -237,3 +237,69 @@ def test_removed_type_is_foreseen_better_than_without_interaction():
     assert none["observed"] == pytest.approx(none["observed_and_shift"])
     assert additive["changed"] < 0.9 * none["changed"], means
     assert additive["observed_and_shift"] < 0.9 * additive["observed"], means
+
+
+def grows(tiny, growth):
+    """Return an untrained model in which cells divide, faster or slower by whom they hear."""
+    settings = {"hidden": (8,), "hidden_interaction": 8, "steps": 1, "dt": 0.1}
+    config = SDEConfig(interaction="none", growth=growth, **settings)
+    model = fit(*tiny, config=config, progress=False)
+    noise = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for weights in model.sde.growth.parameters():
+            weights.copy_(torch.randn(weights.shape, generator=noise) / 2)
+    return model
+
+
+@pytest.fixture(scope="module")
+def by_type(tiny):
+    return grows(tiny, "type")
+
+
+@pytest.fixture(scope="module")
+def heard(tiny):
+    return grows(tiny, "heard")
+
+
+def test_numbers_grow_at_the_rate_of_their_type(tiny, by_type, labels, kind):
+    """A rate of one's own is nobody's doing: twice as many cells become twice as many."""
+    table = what_if(by_type, tiny[0], change=Change(factors={kind: 2.0}), **ASK)
+    rate = pd.Series(by_type.sde.growth.rate.detach().numpy(), by_type.types)
+    share = labels.value_counts(normalize=True)
+    for row in table.itertuples():
+        gap = by_type.time_scale(row.time) - by_type.time_scale(0.0)
+        number = share[row.cell_type] * np.exp(rate[row.cell_type] * gap)
+        assert row.number == pytest.approx(number, rel=1e-4)
+        factor = 2 if row.cell_type == kind else 1
+        assert row.number_changed == pytest.approx(factor * number, rel=1e-4)
+
+
+def test_who_is_missing_changes_the_numbers_of_others_only_where_growth_is_heard(
+    tiny, heard, by_type, kind
+):
+    removed = Change(factors={kind: 0.0})
+    for model, changes in ((heard, True), (by_type, False)):
+        table = what_if(model, tiny[0], change=removed, **ASK).set_index("cell_type")
+        assert (table.loc[kind, "number_changed"] == 0).all()
+        others = table.drop(kind)
+        same = np.isclose(others["number"], others["number_changed"], rtol=1e-5)
+        assert (~same).all() if changes else same.all()
+    nothing = what_if(heard, tiny[0], **ASK)
+    pd.testing.assert_series_equal(
+        nothing["number"], nothing["number_changed"], check_names=False, rtol=1e-6
+    )
+
+
+def test_growth_is_heard_from_the_population_that_is_named(heard):
+    """Receivers that hear another population grow as its own cells do in it."""
+    x = torch.randn(2, 6, heard.sde.dim, generator=torch.Generator().manual_seed(1))
+    context = torch.tensor([1, 1])
+    found = heard.sde.growth(x, density=torch.ones(2), context=context)
+    louder = heard.sde.growth(x * torch.tensor([1.0, 3.0])[:, None, None], context=context)
+    assert not torch.allclose(found[0], louder[0])
+    alone = heard.sde.growth(x, density=torch.ones(2))
+    assert not torch.allclose(found[0], alone[0])
+
+
+def test_a_model_that_does_not_grow_has_no_numbers(tiny, model):
+    assert not {"number", "number_changed"} & set(what_if(model, tiny[0], **ASK))

@@ -1,7 +1,10 @@
 """Counts at an unseen time: coordinates go there and back, held-out cells are never touched."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import torch
 from beside.simulated_counts import counted
 
 import scimf
@@ -84,3 +87,25 @@ def test_a_fit_in_another_space_has_no_counts():
     model = scimf.fit(adata, split, scimf.fit_space(adata, split), config=SDE, progress=False)
     with pytest.raises(TypeError, match="LatentSpace"):
         forecast_counts(model, [2.0])
+
+
+def test_counts_of_cells_that_grow_have_the_shares_of_their_weights(course):
+    """A count matrix has no weights: each drawn cell carries the one of the cell it was drawn for.
+
+    A type whose cells double more often is more frequent by as much, and by weight alone.
+    """
+    adata, split, _, space = course
+    config = replace(SDE, growth="type", interaction="none")
+    model = scimf.fit(adata, split, space, config=config, progress=False)
+    with torch.no_grad():
+        model.sde.growth.rate.copy_(torch.tensor([1.0, 0.0, -1.0]))
+    cells = forecast_counts(model, [2.0], seed=1)
+    moved = model.sample([2.0], seed=1)
+    assert list(cells.obs["weight"]) == list(moved.obs["weight"])
+    assert list(cells.obs["cell_type"]) == list(moved.obs["cell_type"])
+    start = cells.obs["cell_type"].value_counts(normalize=True).sort_index()
+    gap = model.time_scale(2.0) - model.time_scale(cells.obs["start_time"].iloc[0])
+    expected = start * np.exp(gap * np.array([1.0, 0.0, -1.0]))
+    found = cells.obs["weight"].groupby(cells.obs["cell_type"]).sum()
+    np.testing.assert_allclose(found / found.sum(), expected / expected.sum(), rtol=1e-4)
+    assert cells.obs["start_time"].nunique() == 1

@@ -212,3 +212,14 @@ def test_weights_that_are_none_are_refused(grown, weight):
     cells.obs["weight"] = weight
     with pytest.raises(ValueError, match="weight"):
         evaluate({"cells": cells}, adata, split, scoring=Scoring(draws=1))
+
+
+def test_growth_is_trained_where_numbers_of_cells_are_not_known(grown):
+    """Shares alone teach rates relative to each other; an unknown total has no gradient."""
+    adata, split, space = grown
+    part = adata.copy()
+    del part.obs["mass"]
+    config = SDEConfig(growth="type", interaction="none", steps=2, **SMALL)
+    model = fit(part, split, space, config=config, progress=False)
+    assert model.sde.growth.rate.isfinite().all()
+    assert model.sde.growth.rate.any()

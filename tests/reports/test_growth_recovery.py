@@ -106,3 +106,18 @@ def test_forecasts_are_shares(adata):
 def test_errors_are_foreseen_for_every_pair(adata, growth):
     assert growth_recovery.foreseen_errors(adata).shape == growth.matrix("se").shape
     assert -1 <= growth_recovery.foreseen(growth, adata) <= 1
+
+
+def test_a_null_is_tested_from_shares_alone(monkeypatch):
+    asked = []
+    original = growth_recovery.who_multiplies_whom
+
+    def watched(adata, **options):
+        asked.append("mass" in adata.obs)
+        return original(adata, permutations=19)
+
+    monkeypatch.setattr(growth_recovery, "who_multiplies_whom", watched)
+    for relative in (False, True):
+        found = growth_recovery.null_of(seed=1, relative=relative, **SMALL)
+        assert 0 < found["p"] <= 1
+    assert asked == [True, False]

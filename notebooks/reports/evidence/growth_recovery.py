@@ -179,9 +179,14 @@ def motion_of(**options) -> dict[str, float]:
 # ------------------------------------------------------------------------------ false positives
 
 
-def null_of(**options) -> dict[str, float]:
-    """p-value where types divide and die at rates of their own; share of effects called."""
+def null_of(*, relative: bool = False, **options) -> dict[str, float]:
+    """p-value where types divide and die at rates of their own; share of effects called.
+
+    ``relative``: numbers of cells are not known, shares alone are.
+    """
     adata = helping(motion=False, heard=False, **options)
+    if relative:
+        del adata.obs["mass"]
     found = who_multiplies_whom(adata, permutations=PERMUTATIONS)
     table = found.table
     return {
