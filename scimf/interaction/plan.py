@@ -82,17 +82,12 @@ class Design:
             rate=_rate(snapshots.count, mean, snapshots.times),
         )
 
-    def more(self, *, populations: int = 1, cells: float = 1, densities: float = 1.0) -> Self:
-        """Return the design with so many times the populations or cells, or a wider range.
-
-        ``densities`` is the factor of the logarithm of each density.
-        """
-        log = np.log(self.density)
-        wider = np.exp(log.mean() + densities * (log - log.mean()))
+    def more(self, *, populations: int = 1, cells: float = 1) -> Self:
+        """Return the design with so many times the populations (of the same kinds), or cells."""
         return replace(
             self,
             count=np.tile(cells * self.count, (1, populations, 1)),
-            density=np.tile(wider, populations),
+            density=np.tile(self.density, populations),
             strata=None if self.strata is None else np.tile(self.strata, populations),
         )
 

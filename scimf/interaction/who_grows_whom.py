@@ -125,7 +125,8 @@ def who_multiplies_whom(adata: "AnnData", *, permutations: int = 999, seed: int 
         needed = "at least two, of different composition or density, are needed to tell"
         raise ValueError(f"obs['population']: one population, {needed} who multiplies whom")
     relative = "mass" not in adata.obs
-    numbers = _log_numbers(snapshots, relative=relative)
+    less = snapshots.count.sum((0, 1)) / snapshots.count.sum() if relative else None
+    numbers = _log_numbers(snapshots, less)
     equations, penalty = _equations(snapshots, numbers)
     lines = np.stack([each.solve(penalty) for each in equations])
     rolled = _rolled(snapshots, lines, snapshots.times, relative=relative)
@@ -140,7 +141,7 @@ def who_multiplies_whom(adata: "AnnData", *, permutations: int = 999, seed: int 
     if n_populations >= LEAST_POPULATIONS:
         contexts = smooth.sent.reshape(len(snapshots.times), 1, -1).repeat(n_populations, axis=1)
         independent = numbers if relative else numbers + _noise_of_totals(snapshots)
-        tested = {"stages": True, "floor": 0.0}
+        tested = {"stages": True, "floor": 0.0, "less": less}
         rows = [_rows(smooth, independent, contexts, a, **tested) for a in range(n_types)]
         options = {"rows": rows, "strata": strata(adata), "n": permutations, "seed": seed}
         p = permutation_test(snapshots, **options).p
@@ -153,23 +154,19 @@ def who_multiplies_whom(adata: "AnnData", *, permutations: int = 999, seed: int 
     return Growth(table, rates, p, relative, smooth)
 
 
-def _log_numbers(snapshots: TypeSnapshots, *, relative: bool) -> np.ndarray:
-    """Log of the number of each type, (times, populations, types); relative: less their mean."""
+def _log_numbers(snapshots: TypeSnapshots, less: np.ndarray | None) -> np.ndarray:
+    """Log of the number of each type, (times, populations, types), less their mean by weights."""
     total = np.maximum(snapshots.count.sum(2, keepdims=True), 1)
     numbers = np.log((snapshots.count + 0.5) / total * snapshots.mass[..., None])
-    if not relative:
-        return numbers
-    weight = snapshots.count.sum((0, 1)) / snapshots.count.sum()
-    return numbers - (numbers @ weight)[..., None]
+    return numbers if less is None else numbers - (numbers @ less)[..., None]
 
 
 def _noise_of_totals(snapshots: TypeSnapshots) -> np.ndarray:  # (times, populations, 1)
     """Noise that the log of a total would have, if as many cells had been caught as came.
 
-    A snapshot has a fixed number of cells, so that where one type is caught often the others are
-    caught rarely, most of all where one is frequent: a test that compares populations of different
-    composition would take this for an effect. With this noise added to all of its types, each
-    number is as noisy as a count of so many, whatever the others do. The same numbers every time.
+    A snapshot has a fixed number of cells: where one type is caught often others are caught rarely,
+    and a test that compares compositions would take this for an effect. With this noise added to
+    all types each number is as noisy as a count, whatever the others do. The same every time.
     """
     total = np.maximum(snapshots.count.sum(2), 1)
     first, second = uniform(1, total.size), uniform(2, total.size)
@@ -185,13 +182,20 @@ def _rows(
     *,
     floor: float = FLOOR,
     stages: bool = False,
+    less: np.ndarray | None = None,
 ) -> Regression:
     """Rows of one receiver: those of a mean, but it does not relax.
 
     Their noise is that of expected counts: where noise made an observed one small it would be off.
+    ``less`` (types,): weights of the mean over types that was taken off, which is noisy, too.
     """
     expected = snapshots.share * snapshots.count.sum(2, keepdims=True)
     smooth = replace(snapshots, count=expected)
+    if less is not None:
+        noise = 1 / np.maximum(expected, 1)
+        noise = (1 - 2 * less[receiver]) * noise[..., receiver] + noise @ less**2
+        as_noisy = np.where(expected[..., receiver] >= LEAST, 1 / noise, 0)
+        smooth = replace(snapshots, count=as_noisy[..., None].repeat(len(less), axis=2))
     given = (numbers[..., None], columns[..., None], receiver)
     rows = regression(smooth, *given, floor=floor, stages=stages)
     free, matrix, interaction = rows.columns
